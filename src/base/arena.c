@@ -1,0 +1,85 @@
+/*
+ * Blocks of at least 2 KB in a chain; the newest is filled from its start. Large wishes get a block of their own.
+ */
+#include "base/arena.h"
+
+#include "base/alloc.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define BLOCK_SIZE 2000
+#define ALIGNMENT _Alignof(max_align_t)
+
+struct arena_block {
+    struct arena_block *older;
+    size_t size;
+    max_align_t bytes[];
+};
+
+void arena_init(struct arena *arena)
+{
+    *arena = (struct arena){0};
+}
+
+void arena_deinit(struct arena *arena)
+{
+    while (arena->blocks) {
+        struct arena_block *block = arena->blocks;
+
+        arena->blocks = block->older;
+        alloc_free(block);
+    }
+    arena_init(arena);
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+    char *memory;
+
+    size = (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+    if (!arena->blocks || arena->blocks->size - arena->used < size) {
+        size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
+        struct arena_block *block = alloc_bytes(sizeof(*block) + room);
+
+        block->older = arena->blocks;
+        block->size = room;
+        arena->blocks = block;
+        arena->used = 0;
+        arena->total += sizeof(*block) + room;
+    }
+    memory = (char *)arena->blocks->bytes + arena->used;
+    arena->used += size;
+    return memory;
+}
+
+void *arena_zeroed(struct arena *arena, size_t size)
+{
+    return memset(arena_alloc(arena, size), 0, size);
+}
+
+struct bytes arena_copy(struct arena *arena, struct bytes view)
+{
+    char *copy = arena_alloc(arena, view.size + 1);
+
+    if (view.size)
+        memcpy(copy, view.data, view.size);
+    copy[view.size] = '\0';
+    return (struct bytes){copy, view.size};
+}
+
+struct bytes arena_printf(struct arena *arena, const char *format, ...)
+{
+    va_list args, again;
+    char *text;
+    int size;
+
+    va_start(args, format);
+    va_copy(again, args);
+    size = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    text = arena_alloc(arena, (size_t)size + 1);
+    vsnprintf(text, (size_t)size + 1, format, again);
+    va_end(again);
+    return (struct bytes){text, (size_t)size};
+}

@@ -1,0 +1,139 @@
+/*
+ * The configuration: an immutable, reference-counted snapshot. Whoever began with one ends with it.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/buffer.h"
+
+enum config_kind {
+    KIND_AUTO,          /* only from --backend: found out by asking the server */
+    KIND_OPENAI,
+    KIND_GOODFIRE,
+    KIND_VLLM,
+    KIND_LLAMA_SERVER,
+    KIND_SGLANG,
+    KIND_OLLAMA,
+    KIND_ECHO,
+    KIND_COUNT,
+};
+
+/* Milliseconds, none of them 0. */
+struct config_timeouts {
+    uint32_t connect, first_byte, between_bytes, total;
+};
+
+struct config_address {
+    struct bytes host;          /* an IP literal; none when it is a unix socket */
+    struct bytes unix_path;
+    uint16_t port;              /* 0: any free one */
+};
+
+struct config_backend {
+    struct bytes name;
+    enum config_kind kind;
+    bool tls;
+    struct bytes host;          /* a name or an IP literal, without brackets */
+    uint16_t port;
+    struct bytes unix_path;     /* instead of host and port */
+    struct bytes root;          /* the path before /v1: "" or "/some/prefix", never with a slash at its end */
+    bool versionless;           /* kind openai only: the URL's path did not end in /v1 and was not empty, so
+                                   "/chat/completions" follows it directly */
+    struct bytes api_key;       /* none: no Authorization is sent */
+    struct bytes ca_file;
+    struct config_timeouts timeouts;
+    uint32_t echo_pace_ms;
+    uint32_t index;             /* its place in config.backends */
+};
+
+/* One parameter a model's entry sets: `value` is JSON. */
+struct config_param {
+    struct bytes name, value;
+};
+
+struct config_params {
+    struct config_param *list;
+    uint32_t count;
+};
+
+struct config_model {
+    struct bytes name;
+    struct bytes *aliases;
+    uint32_t alias_count;
+    uint32_t *backends;         /* indices, in the order of asking */
+    uint32_t backend_count;
+    struct bytes upstream;      /* its name there; the public name when the file is silent */
+    struct config_params defaults, fixed;
+};
+
+struct config_lora {
+    int64_t id;
+    struct bytes scale;         /* a number as written */
+};
+
+struct config_variant {
+    struct bytes name;
+    uint32_t model;             /* index of its base */
+    struct bytes controller;    /* the controller's JSON object; none */
+    struct config_lora *lora;
+    uint32_t lora_count;
+    struct bytes adapter;
+};
+
+struct config_limits {
+    uint32_t connections;       /* whole process; 0: from the fd limit */
+    uint32_t header_bytes, headers;
+    uint32_t body_bytes;
+    uint64_t buffered_bytes;
+    uint32_t answer_bytes, event_bytes;
+    uint32_t high_water, low_water;
+};
+
+struct config {
+    uint32_t references;
+    struct arena arena;
+    struct config_address *listen;
+    uint32_t listen_count;
+    struct config_address admin;
+    bool has_admin;
+    uint32_t workers;           /* at least 1 */
+    struct config_limits limits;
+    uint32_t header_ms, body_ms, idle_ms, client_stall_ms, drain_ms, keepalive_ms;
+    struct config_backend *backends;
+    uint32_t backend_count;
+    struct config_model *models;    /* none: everything the backends list */
+    uint32_t model_count;
+    struct config_variant *variants;
+    uint32_t variant_count;
+};
+
+/* What the command line says on top of (or instead of) a file. */
+struct config_overrides {
+    const char *listen;         /* or NULL */
+    const char *admin;          /* or NULL */
+    const char **backends;      /* URLs; replace the file's backends, models and variants */
+    uint32_t backend_count;
+    uint32_t workers;           /* 0: not said */
+};
+
+enum { CONFIG_E_BAD = 1 };
+
+/* Read PATH (NULL: defaults only) and OVERRIDES into a new snapshot. On CONFIG_E_BAD every error found is a line in
+ * ERRORS, `PATH:LINE: KEY: message`. A negative return is errno of reading PATH (also a line in ERRORS). Relative
+ * paths in the file are relative to the file's folder. */
+int config_read(const char *path, const struct config_overrides *overrides, struct buffer *errors,
+                struct config **ret);
+
+/* The same from text in memory; NAME stands for the path in messages, FOLDER for its folder. */
+int config_read_text(const char *name, const char *folder, struct bytes text,
+                     const struct config_overrides *overrides, struct buffer *errors, struct config **ret);
+
+struct config *config_ref(struct config *config);
+struct config *config_unref(struct config *config);
+
+/* "llama-server" */
+const char *config_kind_name(enum config_kind kind);
+
+/* The model that answers to NAME: its own name or an alias. NULL if none. */
+const struct config_model *config_find_model(const struct config *config, struct bytes name);
+const struct config_variant *config_find_variant(const struct config *config, struct bytes name);

@@ -1,0 +1,27 @@
+/*
+ * Response heads (RFC 9112). The one place that writes status lines and headers.
+ */
+#pragma once
+
+#include "base/buffer.h"
+
+struct http_head {
+    unsigned status;
+    unsigned minor;             /* the client's; a 1.0 client never gets chunks */
+    const char *content_type;   /* or NULL */
+    bool chunked;               /* else content_length */
+    bool until_close;           /* neither: the body ends with the connection (HTTP/1.0 streams) */
+    uint64_t content_length;
+    bool close;                 /* Connection: close */
+    bool event_stream;          /* Cache-Control: no-cache, no-transform and X-Accel-Buffering: no */
+    struct bytes request_id;    /* x-request-id, or none */
+    const char *allow;          /* Allow, or NULL */
+    uint32_t retry_after_ms;    /* retry-after and retry-after-ms, or 0 */
+    bool no_retry;              /* x-should-retry: false */
+};
+
+/* The whole head with its blank line. Date is the wall clock's, formatted once a second per thread. */
+void http_out_head(const struct http_head *head, struct buffer *out);
+
+/* "Not Found" */
+const char *http_status_text(unsigned status);

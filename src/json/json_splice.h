@@ -1,0 +1,48 @@
+/*
+ * Changing a JSON text without writing it anew: a list of cuts over the original bytes.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "json/json_doc.h"
+
+struct json_cut {
+    uint32_t start, end;    /* what goes, in the original */
+    struct bytes put;       /* what comes instead */
+    struct json_cut *next;  /* sorted by start, never overlapping */
+};
+
+/* Changes to one parsed text. Cuts live in the arena. */
+struct json_splice {
+    const struct json_doc *doc;
+    struct arena *arena;
+    struct json_cut *cuts;
+    uint32_t opened;        /* internal: where new root members go, plus one */
+};
+
+void json_splice_init(struct json_splice *splice, const struct json_doc *doc, struct arena *arena);
+
+/* Replace NODE's value by VALUE (JSON). */
+void json_splice_replace(struct json_splice *splice, const struct json_node *node, struct bytes value);
+
+/* Rename KEY (a JSON_KEY node) to NAME (plain ASCII). */
+void json_splice_rename(struct json_splice *splice, const struct json_node *key, struct bytes name);
+
+/* Remove the member that KEY names in OBJECT, with the comma that falls free. Adding to OBJECT as well is fine. */
+void json_splice_remove(struct json_splice *splice, const struct json_node *object, const struct json_node *key);
+
+/* Insert VALUE (JSON) as the first item of ARRAY. */
+void json_splice_prepend(struct json_splice *splice, const struct json_node *array, struct bytes value);
+
+/* Add `"NAME":VALUE` to the root object. */
+void json_splice_add(struct json_splice *splice, const char *name, struct bytes value);
+
+/* Nothing was changed: the original bytes can be sent. */
+static inline bool json_splice_clean(const struct json_splice *splice)
+{
+    return splice->cuts == NULL;
+}
+
+/* The changed text. */
+void json_splice_write(const struct json_splice *splice, struct buffer *out);

@@ -1,0 +1,36 @@
+/*
+ * One request to one backend: resolve, connect, ask, read, under timers of our own, cancelled at once when nobody waits.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "link/resolve.h"
+#include "link/transfer.h"
+
+/* One backend as one worker reaches it: its target, its resolver. Outlives its calls. */
+struct upstream;
+
+struct upstream *upstream_new(uv_loop_t *loop, struct curl_loop *curl, const struct config_backend *backend);
+struct upstream *upstream_free(struct upstream *upstream);
+const struct config_backend *upstream_backend(const struct upstream *upstream);
+
+struct call_request {
+    bool get;
+    struct bytes path, body;    /* must stay until the call ended */
+    bool event_stream;
+    bool fresh;                 /* on a new connection */
+    struct config_timeouts timeouts; /* first_byte 0: only `total` counts */
+};
+
+/* Results of a call beyond TRANSFER_E_. */
+enum { CALL_E_FIRST_BYTE = 100, CALL_E_BETWEEN_BYTES, CALL_E_TOTAL };
+
+struct call;
+
+/* As transfer_events: DONE comes exactly once unless call_cancel() came first, never from inside call_start(). */
+struct call *call_start(struct upstream *upstream, const struct call_request *request,
+                        const struct transfer_events *events, void *data);
+struct call *call_cancel(struct call *call);
+/* While paused the between-bytes timer rests. */
+void call_pause(struct call *call);
+void call_resume(struct call *call);
