@@ -12,9 +12,9 @@ struct list {
 
 #define LIST_ENTRY(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
-/* Walks LIST; the current node may be removed meanwhile. */
-#define LIST_EACH(list, node)                                                                                \
-    for (struct list *node = (list)->next, *node##_next = node->next; node != (list);                        \
+/* Walks the list at HEAD; the current node may be removed meanwhile. */
+#define LIST_EACH(head, node)                                                                                \
+    for (struct list *node = (head)->next, *node##_next = node->next; node != (head);                        \
          node = node##_next, node##_next = node->next)
 
 static inline void list_init(struct list *list)

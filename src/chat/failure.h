@@ -55,7 +55,7 @@ struct failure {
 };
 
 struct failure_row {
-    const char *name;           /* "upstream_timeout": for logs */
+    const char *name;           /* "UPSTREAM_TIMEOUT": for logs */
     uint16_t openai_status;
     uint16_t goodfire_status;
     const char *type;

@@ -20,7 +20,7 @@ enum chat_event_kind {
     EVENT_USAGE,  /* the stream's usage chunk: choices empty, kept from those who did not ask */
     EVENT_BODY,   /* a whole answer, JSON */
     EVENT_LOGITS, /* the house's own logits answer, JSON; or a Goodfire server's */
-    EVENT_RAW,    /* a passed-through Goodfire answer, with its content type before it; see flow/deliver */
+    EVENT_RAW,    /* a passed-through answer, sent on as it is */
 };
 
 struct chat_event {
@@ -52,6 +52,14 @@ struct reader {
 
 enum { READER_E_EMPTY = 1, READER_E_END, READER_E_FAILED };
 
+/* What the writer knows about the making of the answer, for the log. Filled in as it becomes known. */
+struct transcript_facts {
+    struct bytes backend;           /* its name in the configuration */
+    unsigned attempts;              /* calls started */
+    int64_t prompt_tokens, completion_tokens;   /* -1: the upstream did not tell */
+    unsigned raw_status;            /* of an EVENT_RAW answer */
+};
+
 struct transcript *transcript_new(size_t high_water, size_t low_water);
 struct transcript *transcript_ref(struct transcript *transcript);
 struct transcript *transcript_unref(struct transcript *transcript);
@@ -62,10 +70,14 @@ void transcript_set_writer(struct transcript *transcript, const struct transcrip
 /* PAYLOAD is copied. False: the undelivered part is above high water, please pause. */
 bool transcript_append(struct transcript *transcript, enum chat_event_kind kind, enum chat_shape shape,
                        struct bytes payload);
-/* Comes once, one of the two. Nothing may be appended afterwards; the writer hears nothing more. */
+/* The answer ends, well or not; exactly one of the two comes, once. The writer hears nothing more. */
 void transcript_finish(struct transcript *transcript);
 void transcript_fail(struct transcript *transcript, const struct failure *failure);
-/* The upstream is alive but has nothing to show (its own keepalive, an empty event). */
+/* The upstream took the question: its answer has begun, though no event is there yet. From now on an error is one
+ * inside the answer only if a keepalive had to be sent. */
+void transcript_begin(struct transcript *transcript);
+bool transcript_begun(const struct transcript *transcript);
+struct transcript_facts *transcript_facts(struct transcript *transcript);
 enum transcript_status transcript_status(const struct transcript *transcript);
 uint64_t transcript_events(const struct transcript *transcript);
 size_t transcript_undelivered(const struct transcript *transcript);

@@ -35,6 +35,17 @@ struct bytes backend_path(const struct config_backend *backend, struct arena *ar
  * cannot do. The body is the client's own bytes when nothing had to change. */
 int backend_write_request(const struct backend_ask *ask, struct backend_request *ret, struct failure *ret_failure);
 
+#define BACKEND_CHOICES 128 /* the most the API allows */
+
+/* One event that was read in full, so that the next one need not be when it differs in its text only; see
+ * backend_frame.c. Nothing is kept while text_start is 0. */
+struct backend_frame {
+    struct buffer in;           /* as it came */
+    struct buffer out;          /* as it went on, when that differs; else empty */
+    uint32_t text_start, text_end;          /* what stands between the quotes of delta.content, in `in` */
+    uint32_t out_text_start, out_text_end;  /* the same in `out` */
+};
+
 /* An answer being read. */
 struct backend_answer {
     enum config_kind kind;
@@ -42,9 +53,11 @@ struct backend_answer {
     struct arena *arena;        /* for failures and the id; grows by a bounded amount per answer */
     struct json_doc doc;        /* scratch */
     struct buffer scratch;      /* a rewritten payload */
+    struct buffer joined;       /* an event of several lines, in one */
+    struct backend_frame frame;
     struct bytes id;            /* our own, for kinds whose ids are not unique */
-    uint32_t choices_open;      /* choices begun and not finished */
-    uint32_t choices_seen;
+    uint64_t choices_seen[BACKEND_CHOICES / 64];        /* bits by index */
+    uint64_t choices_finished[BACKEND_CHOICES / 64];
     bool done;                  /* [DONE] was seen */
     int64_t prompt_tokens, completion_tokens;   /* -1 until the upstream told */
 };

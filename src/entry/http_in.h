@@ -1,9 +1,11 @@
 /*
  * HTTP/1.0 and 1.1 requests out of bytes (RFC 9112), strictly. The only door to llhttp.
  *
- * Before llhttp sees a byte of a head, a chunk-size line or a trailer, a filter of our own has checked the line ends;
- * after it, the head is checked against the rules that llhttp lacks (tests/README.md lists them). After any error the
- * connection must not be parsed on.
+ * Before llhttp sees a byte of a head, a filter of our own has checked its line ends and sizes; after it, the head is
+ * checked against the rules that llhttp lacks. Bodies are framed here as strictly. After any error the connection must
+ * not be parsed on.
+ *
+ * An offer to upgrade to h2c is passed over: the request is an ordinary one, its connection closes after the answer.
  */
 #pragma once
 
@@ -46,14 +48,21 @@ enum http_in_step {
 struct http_in *http_in_new(const struct http_in_limits *limits);
 struct http_in *http_in_free(struct http_in *in);
 
-/* Takes from the front of *INPUT, one step at a time. */
+/* Takes from the front of *INPUT, one step at a time. How the input is cut does not change what comes. */
 enum http_in_step http_in_next(struct http_in *in, struct bytes *input, struct bytes *ret_piece);
 
 const struct http_request *http_in_request(const struct http_in *in);
 /* A byte of a head has been read and its end has not: for the header timer. */
 bool http_in_head_begun(const struct http_in *in);
-/* KIND and a static sentence. */
+/* Bytes of body still to come; UINT64_MAX when it is chunked and has not ended. */
+uint64_t http_in_left(const struct http_in *in);
+/* The kind, and a static sentence. */
 enum failure_kind http_in_error(const struct http_in *in, const char **ret_message);
 
 /* Ready for the next message on the connection; the old request's views are gone. */
 void http_in_reset(struct http_in *in);
+
+/* Bytes of memory the head takes; small ones are kept by http_in_reset(). */
+size_t http_in_held(const struct http_in *in);
+/* llhttp's leniencies after the last head, for the test that wants them all off. */
+unsigned http_in_lenient_flags(const struct http_in *in);

@@ -46,16 +46,19 @@ struct json_doc {
     /* while parsing */
     struct json_limits limits;
     void *parser;
-    uint32_t fed;        /* bytes given to the parser */
-    uint32_t token_end;  /* where the last token ended */
-    uint32_t checked;    /* bytes known to be good UTF-8 */
-    uint32_t open;       /* index of the innermost open container, plus one */
-    uint32_t *parents;   /* per depth: the open container there */
-    int error;           /* sticky */
-    uint32_t error_at;   /* offset of the offence */
+    uint32_t fed;          /* bytes given to the parser */
+    uint32_t token_end;    /* where the last token ended */
+    uint32_t checked;      /* bytes known to be good UTF-8 */
+    uint32_t scanned;      /* bytes searched for quotes */
+    uint32_t string_start; /* where the string that is open at `scanned` began, plus one */
+    uint32_t open;         /* index of the innermost open container, plus one; its `next` holds the one around it */
+    bool complete;         /* the whole text was read and is good */
+    int error;             /* sticky */
+    uint32_t error_at;     /* offset of the offence, as well as it can be known */
 };
 
-/* A zeroed document is not an initialised one. Nothing is allocated before the first byte. */
+/* A zeroed document is not an initialised one. Nothing is allocated before the first byte; from then on until
+ * json_doc_deinit() the document must stay where it is in memory. */
 void json_doc_init(struct json_doc *doc, struct json_limits limits);
 void json_doc_deinit(struct json_doc *doc);
 
@@ -109,4 +112,6 @@ bool json_text_is(const struct json_doc *doc, const struct json_node *node, stru
 
 /* A number that is a whole one (1, 1.0 and 1e2 are). 0, -EINVAL (no number, or a fraction), -ERANGE. */
 int json_i64(const struct json_doc *doc, const struct json_node *node, int64_t *ret);
+
+/* The nearest double. 0, -EINVAL (no number), -ERANGE (beyond all doubles). */
 int json_double(const struct json_doc *doc, const struct json_node *node, double *ret);

@@ -8,11 +8,11 @@
 /* TEXT as a quoted string. TEXT must be UTF-8; what is not becomes U+FFFD. Slashes stay as they are. */
 void json_write_string(struct buffer *out, struct bytes text);
 
-/* The same in ASCII only (\uXXXX), and with no "data: " in it: the colon is escaped there. What a Goodfire client
+/* The same in ASCII only (\uXXXX), and with no "data:" in it: the colon is escaped there. What a Goodfire client
  * needs, see client_goodfire. */
 void json_write_string_ascii(struct buffer *out, struct bytes text);
 
-/* `"NAME":` , after a comma when OUT does not end with '{', '[' or nothing. */
+/* `"NAME":` , after a comma when OUT does not end with '{', '[' or nothing. NAME is plain ASCII. */
 void json_write_name(struct buffer *out, const char *name);
 
 /* A whole member. */
@@ -20,5 +20,5 @@ void json_write_member_string(struct buffer *out, const char *name, struct bytes
 void json_write_member_i64(struct buffer *out, const char *name, int64_t value);
 /* VALUE is JSON already and goes in as it is. */
 void json_write_member_raw(struct buffer *out, const char *name, struct bytes value);
-/* The shortest text that reads back as VALUE. */
+/* The shortest of 15, 16 and 17 digits that reads back as VALUE; `null` for what JSON has no number for. */
 void json_write_double(struct buffer *out, double value);

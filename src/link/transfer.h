@@ -71,3 +71,5 @@ void transfer_pause(struct transfer *transfer);
 void transfer_resume(struct transfer *transfer);
 /* The request has been handed to a connection (name resolved, connected, TLS done). */
 bool transfer_connected(const struct transfer *transfer);
+/* When that was, as uv_now(); 0: not yet. */
+uint64_t transfer_connected_at(const struct transfer *transfer);

@@ -52,6 +52,8 @@ class LlamaServer:
         self.url = None
 
     def start(self, timeout=30):
+        if not os.path.exists(self._command[0]):
+            raise RuntimeError("nothing is installed there yet, run install.sh: " + cache_directory())
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
         try:

@@ -1,0 +1,201 @@
+/*
+ * The top of the file: where to listen, how many workers, and then the parts in their order.
+ */
+#include "config/build.h"
+
+#include "base/utf8.h"
+#include "config/address.h"
+#include "config/values.h"
+
+#include <errno.h>
+#include <sched.h>
+
+#define WORKERS_MAX 1024
+
+bool build_free_text(struct build *build, const struct tree_node *node, const char *raw, struct bytes *ret)
+{
+    struct bytes text = BYTES_NONE;
+
+    if (!raw)
+        return false;
+    switch (value_expand(&build->config->arena, bytes_of(raw), &text)) {
+    case VALUE_E_UNSET:
+        report_node(build->report, node, "the environment variable %.*s is not set", BYTES_ARG(text));
+        return false;
+    case VALUE_E_GRAMMAR:
+        report_node(build->report, node, "\"${\" must begin ${NAME}; write \"$${\" for the characters themselves");
+        return false;
+    }
+    if (!utf8_valid(text) || text.size == 0) {
+        report_node(build->report, node, text.size ? "is not valid UTF-8" : "is empty: the variable has no value");
+        return false;
+    }
+    *ret = text;
+    return true;
+}
+
+bool build_text(struct build *build, const struct tree_node *node, const char *raw, struct bytes *ret)
+{
+    struct bytes text;
+
+    if (!build_free_text(build, node, raw, &text))
+        return false;
+    for (size_t i = 0; i < text.size; i++) {
+        if ((unsigned char)text.data[i] >= 0x20 && text.data[i] != 0x7f)
+            continue;
+        report_node(build->report, node, "must not hold control characters (a line break at its end?)");
+        return false;
+    }
+    *ret = text;
+    return true;
+}
+
+void build_duration(struct build *build, const struct tree_node *node, const char *raw, bool zero,
+                    uint32_t *target)
+{
+    struct bytes text;
+    uint32_t ms = 0;
+    int r;
+
+    if (!build_text(build, node, raw, &text))
+        return;
+    r = value_duration(text, &ms);
+    if (r == -EINVAL)
+        report_node(build->report, node, "must be a duration such as 500ms, 10s, 5m or 1h, not %s",
+                    report_quote(build->report, node->text));
+    else if (r < 0)
+        report_node(build->report, node, "must be at most a week");
+    else if (ms == 0 && !zero)
+        report_node(build->report, node, "must not be 0");
+    else
+        *target = ms;
+}
+
+struct bytes build_path(struct build *build, struct bytes path)
+{
+    if (path.data[0] == '/')
+        return path;
+    return arena_printf(&build->config->arena, "%s/%.*s", build->folder, BYTES_ARG(path));
+}
+
+/* --- listening --- */
+
+static bool same_address(const struct config_address *a, const struct config_address *b)
+{
+    if (a->unix_path.size || b->unix_path.size)
+        return bytes_equal(a->unix_path, b->unix_path);
+    return a->port && a->port == b->port && bytes_equal(a->host, b->host);
+}
+
+static void listen_one(struct build *build, const struct tree_node *node, const char *raw,
+                       struct config_address *address)
+{
+    struct config *config = build->config;
+    const char *wrong;
+    struct bytes text;
+
+    if (!build_text(build, node, raw, &text))
+        return;
+    wrong = address_read(&config->arena, text, address);
+    if (wrong)
+        report_node(build->report, node, "%s", wrong);
+    for (uint32_t i = 0; !wrong && i < config->listen_count; i++)
+        if (same_address(&config->listen[i], address))
+            report_node(build->report, node, "is the same as listen[%u]", i);
+}
+
+static void build_listen(struct build *build, const struct raw *raw, const struct tree_node *root, const char *option)
+{
+    const struct tree_node *list = tree_member(root, BYTES("listen"));
+    const struct tree_node *node = list ? list->first : NULL;
+    bool silent = option || !raw->listen_count;
+    uint32_t count = silent ? 1 : raw->listen_count;
+    struct config *config = build->config;
+    const char *wrong;
+
+    config->listen = arena_zeroed(&config->arena, count * sizeof(*config->listen));
+    if (!silent) {
+        for (; config->listen_count < count; config->listen_count++, node = node->next)
+            listen_one(build, node, raw->listen[config->listen_count], &config->listen[config->listen_count]);
+        return;
+    }
+    wrong = address_read(&config->arena, bytes_of(option ? option : "127.0.0.1:8080"), config->listen);
+    if (wrong)
+        report_option(build->report, "--listen", "%s", wrong);
+    config->listen_count = 1;
+}
+
+static void build_admin(struct build *build, const struct raw *raw, const struct tree_node *root, const char *option)
+{
+    const struct tree_node *node = tree_member(root, BYTES("admin"));
+    struct config *config = build->config;
+    struct bytes text = bytes_of(option ? option : "127.0.0.1:8081");
+    const char *wrong = NULL;
+
+    if (!option && raw->admin && !build_text(build, node, raw->admin, &text))
+        return;
+    if (bytes_equal(text, BYTES("off")))
+        return;
+    wrong = address_read(&config->arena, text, &config->admin);
+    config->has_admin = !wrong;
+    for (uint32_t i = 0; !wrong && i < config->listen_count; i++)
+        if (same_address(&config->listen[i], &config->admin))
+            wrong = "is the same address as the main listener's";
+    if (wrong && option)
+        report_option(build->report, "--admin", "%s", wrong);
+    else if (wrong)
+        report_member(build->report, root, "admin", "%s", wrong);
+}
+
+static void build_workers(struct build *build, const struct raw *raw, const struct tree_node *root, uint32_t option)
+{
+    uint32_t workers = option ? option : raw->workers;
+    cpu_set_t cores;
+
+    if (workers > WORKERS_MAX && option)
+        report_option(build->report, "--workers", "must be at most %d", WORKERS_MAX);
+    else if (workers > WORKERS_MAX)
+        report_member(build->report, root, "workers", "must be at most %d", WORKERS_MAX);
+    if (workers == 0)
+        workers = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? (uint32_t)CPU_COUNT(&cores) : 1;
+    build->config->workers = workers ? workers : 1;
+}
+
+static void need_backend(struct build *build, const struct tree_node *root)
+{
+    static const char hint[] = "none is given: name one in a file (-c FILE), or say --backend URL, "
+                               "such as --backend http://127.0.0.1:8000";
+
+    if (build->config->backend_count)
+        return;
+    if (build->report->name)
+        report_member(build->report, root, "backends", "%s", hint);
+    else
+        report_option(build->report, "--backend", "%s", hint);
+}
+
+void build_config(struct build *build, const struct raw *raw, const struct tree_node *root,
+                  const struct config_overrides *overrides)
+{
+    static const struct config_overrides none;
+    const struct tree_node *models = tree_member(root, BYTES("models"));
+    const struct tree_node *variants = tree_member(root, BYTES("variants"));
+    struct config_timeouts waits;
+
+    if (!overrides)
+        overrides = &none;
+    build_listen(build, raw, root, overrides->listen);
+    build_admin(build, raw, root, overrides->admin);
+    build_workers(build, raw, root, overrides->workers);
+    build_limits(build, raw->limits, tree_member(root, BYTES("limits")));
+    build_timeouts(build, raw->timeouts, tree_member(root, BYTES("timeouts")), &waits);
+    if (overrides->backend_count) {
+        build_override_backends(build, overrides, &waits);
+        return;
+    }
+    build_backends(build, raw, tree_member(root, BYTES("backends")), &waits);
+    need_backend(build, root);
+    build_models(build, raw, models);
+    build_variants(build, raw, variants);
+    build_unique_names(build, models, variants);
+}

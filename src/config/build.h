@@ -1,0 +1,49 @@
+/*
+ * From what the file says to what it means: raw structs become the snapshot, every value checked. Each part complains
+ * about all that is wrong in it and goes on; a snapshot with complaints is thrown away.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "config/schema.h"
+#include "config/tree.h"
+
+struct build {
+    struct config *config;
+    struct report *report;
+    const char *folder; /* relative paths start there */
+};
+
+/* RAW and its tree ROOT (NULL: no file) with OVERRIDES (may be NULL) on top. */
+void build_config(struct build *build, const struct raw *raw, const struct tree_node *root,
+                  const struct config_overrides *overrides);
+
+/* --- its parts --- */
+
+/* RAW with its variables expanded, free of control bytes. False when RAW is NULL, or after a complaint at NODE. */
+bool build_text(struct build *build, const struct tree_node *node, const char *raw, struct bytes *ret);
+/* The same, where line breaks and the like are welcome. */
+bool build_free_text(struct build *build, const struct tree_node *node, const char *raw, struct bytes *ret);
+/* *TARGET is only changed when RAW is a good duration. ZERO: it may be none. */
+void build_duration(struct build *build, const struct tree_node *node, const char *raw, bool zero,
+                    uint32_t *target);
+/* PATH in the file's folder, unless it is absolute. */
+struct bytes build_path(struct build *build, struct bytes path);
+
+void build_limits(struct build *build, const struct raw_limits *raw, const struct tree_node *node);
+/* Those of the process; *RET_WAITS are the defaults of a backend. */
+void build_timeouts(struct build *build, const struct raw_timeouts *raw, const struct tree_node *node,
+                    struct config_timeouts *ret_waits);
+/* Those of one backend, over the defaults that stand in *WAITS. */
+void build_waits(struct build *build, const struct raw_waits *raw, const struct tree_node *node,
+                 struct config_timeouts *waits);
+void build_backends(struct build *build, const struct raw *raw, const struct tree_node *node,
+                    const struct config_timeouts *waits);
+void build_override_backends(struct build *build, const struct config_overrides *overrides,
+                             const struct config_timeouts *waits);
+void build_models(struct build *build, const struct raw *raw, const struct tree_node *node);
+void build_params(struct build *build, const struct raw_params *raw, const struct tree_node *node,
+                  struct config_params *ret);
+void build_variants(struct build *build, const struct raw *raw, const struct tree_node *node);
+/* Models, aliases and variants share one space of names. */
+void build_unique_names(struct build *build, const struct tree_node *models, const struct tree_node *variants);

@@ -1,0 +1,157 @@
+/*
+ * Whom to ask: from the file, or from URLs on the command line.
+ */
+#include "config/address.h"
+#include "config/build.h"
+
+#include <unistd.h>
+
+#define ECHO_PACE_MS 20
+
+/* Names end up in log lines and metrics. */
+static bool is_plain_name(struct bytes name)
+{
+    for (size_t i = 0; i < name.size; i++) {
+        char byte = name.data[i], small = (char)(byte | 0x20);
+
+        if (!(small >= 'a' && small <= 'z') && !(byte >= '0' && byte <= '9') && !strchr("._-:/@+", byte))
+            return false;
+    }
+    return true;
+}
+
+static void read_name(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
+                      struct config_backend *backend)
+{
+    const struct config *config = build->config;
+
+    if (!build_text(build, node, raw->name, &backend->name))
+        return;
+    if (!is_plain_name(backend->name))
+        report_node(build->report, node, "may hold letters, digits and ._-:/@+ only");
+    for (uint32_t i = 0; i < config->backend_count; i++) {
+        if (!bytes_equal(config->backends[i].name, backend->name))
+            continue;
+        report_node(build->report, node, "%s is the name of backends[%u] too",
+                    report_quote(build->report, node->text), i);
+        return;
+    }
+}
+
+/* Goes into a header, and never into a message. */
+static void read_key(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
+                     struct config_backend *backend)
+{
+    if (!build_text(build, node, raw->api_key, &backend->api_key))
+        return;
+    for (size_t i = 0; i < backend->api_key.size; i++) {
+        if (backend->api_key.data[i] > 0x20 && backend->api_key.data[i] < 0x7f)
+            continue;
+        report_node(build->report, node, "must be visible ASCII characters without spaces");
+        return;
+    }
+}
+
+static void read_ca_file(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
+                         struct config_backend *backend)
+{
+    struct bytes path;
+
+    if (!build_text(build, node, raw->ca_file, &path))
+        return;
+    backend->ca_file = build_path(build, path);
+    if (backend->kind == KIND_ECHO)
+        return;
+    if (!backend->tls)
+        report_node(build->report, node, "is only for a URL with https");
+    else if (access(backend->ca_file.data, R_OK) < 0)
+        report_node(build->report, node, "%s cannot be read", report_quote(build->report, node->text));
+}
+
+static void read_url(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
+                     struct config_backend *backend)
+{
+    const struct tree_node *url = tree_member(node, BYTES("url"));
+    const char *wrong;
+    struct bytes text;
+
+    if (!raw->url && backend->kind != KIND_ECHO)
+        report_member(build->report, node, "url", "is missing");
+    if (!build_text(build, url, raw->url, &text))
+        return;
+    wrong = address_read_url(&build->config->arena, text, backend);
+    if (wrong)
+        report_node(build->report, url, "%s", wrong);
+}
+
+static void build_backend(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
+                          struct config_backend *backend)
+{
+    const struct tree_node *echo = tree_member(node, BYTES("echo"));
+
+    read_name(build, raw, tree_member(node, BYTES("name")), backend);
+    read_url(build, raw, node, backend);
+    read_key(build, raw, tree_member(node, BYTES("api_key")), backend);
+    read_ca_file(build, raw, tree_member(node, BYTES("ca_file")), backend);
+    if (raw->timeouts)
+        build_waits(build, raw->timeouts, tree_member(node, BYTES("timeouts")), &backend->timeouts);
+    if (raw->echo && backend->kind != KIND_ECHO)
+        report_node(build->report, echo, "is only for kind echo");
+    else if (raw->echo)
+        build_duration(build, tree_member(echo, BYTES("pace")), raw->echo->pace, true, &backend->echo_pace_ms);
+}
+
+/* One more backend with everything at its default. It counts once config->backend_count is raised. */
+static struct config_backend *next_backend(struct config *config, enum config_kind kind,
+                                           const struct config_timeouts *waits)
+{
+    struct config_backend *backend = &config->backends[config->backend_count];
+
+    backend->kind = kind;
+    backend->timeouts = *waits;
+    backend->echo_pace_ms = ECHO_PACE_MS;
+    backend->index = config->backend_count;
+    return backend;
+}
+
+void build_backends(struct build *build, const struct raw *raw, const struct tree_node *node,
+                    const struct config_timeouts *waits)
+{
+    struct config *config = build->config;
+    const struct tree_node *item = node ? node->first : NULL;
+
+    config->backends = arena_zeroed(&config->arena, raw->backends_count * sizeof(*config->backends));
+    for (uint32_t i = 0; i < raw->backends_count; i++, item = item->next) {
+        const struct raw_backend *one = &raw->backends[i];
+
+        build_backend(build, one, item, next_backend(config, one->kind, waits));
+        config->backend_count++;
+    }
+}
+
+static void override_backend(struct build *build, const char *url, struct config_backend *backend)
+{
+    struct config *config = build->config;
+    const char *wrong = address_read_url(&config->arena, bytes_of(url), backend);
+
+    if (wrong) {
+        report_option(build->report, "--backend", "%s", wrong);
+        return;
+    }
+    backend->name = address_name(&config->arena, backend);
+    for (uint32_t i = 0; i < config->backend_count; i++)
+        if (bytes_equal(config->backends[i].name, backend->name))
+            report_option(build->report, "--backend", "%.*s is given twice", BYTES_ARG(backend->name));
+}
+
+void build_override_backends(struct build *build, const struct config_overrides *overrides,
+                             const struct config_timeouts *waits)
+{
+    struct config *config = build->config;
+
+    config->backends = arena_zeroed(&config->arena, overrides->backend_count * sizeof(*config->backends));
+    for (uint32_t i = 0; i < overrides->backend_count; i++) {
+        override_backend(build, overrides->backends[i], next_backend(config, KIND_AUTO, waits));
+        config->backend_count++;
+    }
+}

@@ -1,0 +1,166 @@
+/*
+ * Names that clients may ask for, and which backends stand behind them.
+ */
+#include "base/alloc.h"
+#include "config/build.h"
+
+#include <stdlib.h>
+
+static void read_aliases(struct build *build, const struct raw_model *raw, const struct tree_node *node,
+                         struct config_model *model)
+{
+    const struct tree_node *list = tree_member(node, BYTES("aliases"));
+    const struct tree_node *item = list ? list->first : NULL;
+
+    model->aliases = arena_zeroed(&build->config->arena, raw->aliases_count * sizeof(*model->aliases));
+    model->alias_count = raw->aliases_count;
+    for (uint32_t i = 0; i < raw->aliases_count; i++, item = item->next)
+        build_text(build, item, raw->aliases[i], &model->aliases[i]);
+}
+
+static bool find_backend(const struct config *config, struct bytes name, uint32_t *ret)
+{
+    for (uint32_t i = 0; i < config->backend_count; i++) {
+        if (bytes_equal(config->backends[i].name, name)) {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void read_backend(struct build *build, const struct tree_node *node, const char *raw,
+                         struct config_model *model)
+{
+    struct bytes name;
+    uint32_t index;
+
+    if (!build_text(build, node, raw, &name))
+        return;
+    if (!find_backend(build->config, name, &index)) {
+        report_node(build->report, node, "no backend is called %s", report_quote(build->report, node->text));
+        return;
+    }
+    for (uint32_t i = 0; i < model->backend_count; i++) {
+        if (model->backends[i] == index) {
+            report_node(build->report, node, "%s stands here twice", report_quote(build->report, node->text));
+            return;
+        }
+    }
+    model->backends[model->backend_count++] = index;
+}
+
+static void read_backends(struct build *build, const struct raw_model *raw, const struct tree_node *node,
+                          struct config_model *model)
+{
+    const struct tree_node *list = tree_member(node, BYTES("backends"));
+    const struct tree_node *item = list ? list->first : NULL;
+
+    model->backends = arena_zeroed(&build->config->arena, raw->backends_count * sizeof(*model->backends));
+    for (uint32_t i = 0; i < raw->backends_count; i++, item = item->next)
+        read_backend(build, item, raw->backends[i], model);
+}
+
+/* What is fixed never needs a default. */
+static void compare_params(struct build *build, const struct config_model *model, const struct tree_node *defaults)
+{
+    for (uint32_t i = 0; i < model->defaults.count; i++)
+        for (uint32_t j = 0; j < model->fixed.count; j++)
+            if (bytes_equal(model->defaults.list[i].name, model->fixed.list[j].name))
+                report_member(build->report, defaults, model->defaults.list[i].name.data,
+                              "has no effect, because it is fixed");
+}
+
+static void build_model(struct build *build, const struct raw_model *raw, const struct tree_node *node,
+                        struct config_model *model)
+{
+    const struct tree_node *defaults = tree_member(node, BYTES("defaults"));
+
+    build_text(build, tree_member(node, BYTES("name")), raw->name, &model->name);
+    read_aliases(build, raw, node, model);
+    read_backends(build, raw, node, model);
+    model->upstream = model->name;
+    build_text(build, tree_member(node, BYTES("upstream")), raw->upstream, &model->upstream);
+    build_params(build, raw->defaults, defaults, &model->defaults);
+    build_params(build, raw->fixed, tree_member(node, BYTES("fixed")), &model->fixed);
+    compare_params(build, model, defaults);
+}
+
+void build_models(struct build *build, const struct raw *raw, const struct tree_node *node)
+{
+    struct config *config = build->config;
+    const struct tree_node *item = node ? node->first : NULL;
+
+    config->models = arena_zeroed(&config->arena, raw->models_count * sizeof(*config->models));
+    for (uint32_t i = 0; i < raw->models_count; i++, item = item->next) {
+        build_model(build, &raw->models[i], item, &config->models[i]);
+        config->model_count++;
+    }
+}
+
+/* --- names --- */
+
+struct name_use {
+    struct bytes name;
+    const struct tree_node *node;
+    uint32_t order;
+};
+
+struct name_list {
+    struct name_use *uses;
+    uint32_t count;
+};
+
+static void use_name(struct name_list *list, struct bytes name, const struct tree_node *node)
+{
+    if (name.size == 0)
+        return;
+    list->uses[list->count] = (struct name_use){name, node, list->count};
+    list->count++;
+}
+
+static int compare_uses(const void *one, const void *other)
+{
+    const struct name_use *a = one, *b = other;
+    int r;
+
+    if (a->name.size != b->name.size)
+        return a->name.size < b->name.size ? -1 : 1;
+    r = memcmp(a->name.data, b->name.data, a->name.size);
+    return r ? r : (int)a->order - (int)b->order;
+}
+
+static void collect_models(const struct config *config, const struct tree_node *models, struct name_list *list)
+{
+    const struct tree_node *item = models ? models->first : NULL;
+
+    for (uint32_t i = 0; i < config->model_count; i++, item = item->next) {
+        const struct tree_node *aliases = tree_member(item, BYTES("aliases"));
+        const struct tree_node *alias = aliases ? aliases->first : NULL;
+
+        use_name(list, config->models[i].name, tree_member(item, BYTES("name")));
+        for (uint32_t j = 0; j < config->models[i].alias_count; j++, alias = alias->next)
+            use_name(list, config->models[i].aliases[j], alias);
+    }
+}
+
+void build_unique_names(struct build *build, const struct tree_node *models, const struct tree_node *variants)
+{
+    const struct config *config = build->config;
+    const struct tree_node *item = variants ? variants->first : NULL;
+    size_t room = config->model_count + config->variant_count;
+    struct name_list list = {0};
+
+    for (uint32_t i = 0; i < config->model_count; i++)
+        room += config->models[i].alias_count;
+    list.uses = alloc_zeroed((room + 1) * sizeof(*list.uses));
+    collect_models(config, models, &list);
+    for (uint32_t i = 0; i < config->variant_count; i++, item = item->next)
+        use_name(&list, config->variants[i].name, tree_member(item, BYTES("name")));
+    qsort(list.uses, list.count, sizeof(*list.uses), compare_uses);
+    for (uint32_t i = 1; i < list.count; i++)
+        if (bytes_equal(list.uses[i].name, list.uses[i - 1].name))
+            report_node(build->report, list.uses[i].node, "%s is already a name, see line %u",
+                        report_quote(build->report, list.uses[i].node->text), list.uses[i - 1].node->line);
+    alloc_free(list.uses);
+}

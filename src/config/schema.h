@@ -1,0 +1,105 @@
+/*
+ * The YAML format: the structs that libcyaml fills and the tables that say how. The check reads the same tables, so
+ * a key exists in one place.
+ *
+ * Texts are as written: ${NAME} is not yet expanded, durations and sizes are not yet read. NULL: not in the file.
+ */
+#pragma once
+
+#include "config/config.h"
+
+#include <cyaml/cyaml.h>
+
+/* Parameters that a model's `defaults` and `fixed` may hold: id, name, form, least, most. */
+#define CONFIG_PARAMS(X)                                                                                     \
+    X(TEMPERATURE,           "temperature",           NUMBER, 0, 2)                                          \
+    X(TOP_P,                 "top_p",                 NUMBER, 0, 1)                                          \
+    X(TOP_K,                 "top_k",                 WHOLE, -1, 1000000)                                    \
+    X(MIN_P,                 "min_p",                 NUMBER, 0, 1)                                          \
+    X(MAX_TOKENS,            "max_tokens",            WHOLE, 1, 2147483647)                                  \
+    X(MAX_COMPLETION_TOKENS, "max_completion_tokens", WHOLE, 1, 2147483647)                                  \
+    X(SEED,                  "seed",                  WHOLE, -9007199254740991, 9007199254740991)            \
+    X(PRESENCE_PENALTY,      "presence_penalty",      NUMBER, -2, 2)                                         \
+    X(FREQUENCY_PENALTY,     "frequency_penalty",     NUMBER, -2, 2)                                         \
+    X(REPETITION_PENALTY,    "repetition_penalty",    NUMBER, 0, 10)                                         \
+    X(REASONING_EFFORT,      "reasoning_effort",      WORD, 0, 0)
+
+#define CONFIG_PARAM_ENUM(id, name, form, least, most) PARAM_##id,
+enum { CONFIG_PARAMS(CONFIG_PARAM_ENUM) PARAM_COUNT };
+#undef CONFIG_PARAM_ENUM
+
+/* `stop` is text or a list of it: libcyaml passes it by, it is read from the tree. */
+struct raw_params {
+    char *values[PARAM_COUNT];
+};
+
+struct raw_limits {
+    uint32_t *connections, *headers;
+    char *header_bytes, *body_bytes, *buffered_bytes, *answer_bytes, *event_bytes, *high_water, *low_water;
+};
+
+/* Those of one backend, and of all. */
+struct raw_waits {
+    char *connect, *first_byte, *between_bytes, *total;
+};
+
+struct raw_timeouts {
+    char *header, *body, *idle, *client_stall, *drain, *keepalive;
+    struct raw_waits waits;
+};
+
+struct raw_echo {
+    char *pace;
+};
+
+struct raw_backend {
+    char *name;
+    enum config_kind kind;
+    char *url, *api_key, *ca_file;
+    struct raw_waits *timeouts;
+    struct raw_echo *echo;
+};
+
+struct raw_model {
+    char *name;
+    char **aliases;
+    uint32_t aliases_count;
+    char **backends;
+    uint32_t backends_count;
+    char *upstream;
+    struct raw_params *defaults, *fixed;
+};
+
+struct raw_lora {
+    int64_t id;
+    char *scale;
+};
+
+struct raw_variant {
+    char *name, *model, *controller;
+    struct raw_lora *lora;
+    uint32_t lora_count;
+    char *adapter;
+};
+
+struct raw {
+    char **listen;
+    uint32_t listen_count;
+    char *admin;
+    uint32_t workers;
+    struct raw_limits *limits;
+    struct raw_timeouts *timeouts;
+    struct raw_backend *backends;
+    uint32_t backends_count;
+    struct raw_model *models;
+    uint32_t models_count;
+    struct raw_variant *variants;
+    uint32_t variants_count;
+};
+
+/* A pointer to struct raw. */
+extern const cyaml_schema_value_t schema_root;
+
+/* Names of the kinds a file may give, for libcyaml, the check and config_kind_name(). */
+extern const cyaml_strval_t schema_kinds[];
+extern const uint32_t schema_kind_count;

@@ -1,0 +1,37 @@
+/*
+ * A YAML text as plain nodes that know their lines. Bounded in depth and number; without anchors, aliases and tags,
+ * so that a small file cannot become a big one.
+ */
+#pragma once
+
+#include "config/report.h"
+
+#define TREE_DEPTH_MAX 16
+#define TREE_NODES_MAX 20000
+
+enum tree_type { TREE_SCALAR, TREE_LIST, TREE_MAP };
+
+struct tree_node {
+    enum tree_type type;
+    bool plain;         /* a scalar without quotes, on one or more lines of its own */
+    uint32_t line;      /* of the key for a member of a map, else of the value */
+    uint32_t index;     /* its place in its parent */
+    uint32_t count;     /* children */
+    struct bytes key;   /* when the parent is a map */
+    struct bytes text;  /* of a scalar */
+    struct tree_node *parent;
+    struct tree_node *first, *last; /* children */
+    struct tree_node *next;         /* the next one of the same parent */
+};
+
+/* Read TEXT, which must be one YAML document. False after complaints; *RET is NULL for a document without content.
+ * Nodes live in ARENA. */
+bool tree_read(struct arena *arena, struct bytes text, struct report *report, const struct tree_node **ret);
+
+/* The first child of MAP with KEY, or NULL. MAP may be NULL or something else. */
+const struct tree_node *tree_member(const struct tree_node *map, struct bytes key);
+/* The child of LIST at INDEX, or NULL. */
+const struct tree_node *tree_item(const struct tree_node *list, uint32_t index);
+
+/* A scalar that YAML readers take for "nothing": empty, ~ or null, without quotes. */
+bool tree_is_null(const struct tree_node *node);

@@ -1,0 +1,170 @@
+/*
+ * Every reader takes the whole text or refuses it; no unit is guessed.
+ */
+#include "config/values.h"
+
+#include "base/buffer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define WEEK_MS (7 * 24 * 3600 * 1000u)
+
+struct unit {
+    struct bytes name;
+    uint64_t factor;
+};
+
+static bool is_digit(char byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+/* Digits, then one of UNITS. */
+static int number_with_unit(struct bytes text, const struct unit *units, size_t count, uint64_t *ret)
+{
+    size_t digits = 0;
+    uint64_t number = 0;
+
+    while (digits < text.size && is_digit(text.data[digits])) {
+        if (digits == 15)
+            return -ERANGE;
+        number = number * 10 + (uint64_t)(text.data[digits++] - '0');
+    }
+    if (digits == 0)
+        return -EINVAL;
+    for (size_t i = 0; i < count; i++) {
+        if (!bytes_equal(bytes_skip(text, digits), units[i].name))
+            continue;
+        if (number > UINT64_MAX / units[i].factor)
+            return -ERANGE;
+        *ret = number * units[i].factor;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+int value_duration(struct bytes text, uint32_t *ret_ms)
+{
+    static const struct unit units[] = {{{"ms", 2}, 1}, {{"s", 1}, 1000}, {{"m", 1}, 60000}, {{"h", 1}, 3600000}};
+    uint64_t ms = 0;
+    int r = 0;
+
+    if (!bytes_equal(text, BYTES("0")))
+        r = number_with_unit(text, units, ARRAY_SIZE(units), &ms);
+    if (r < 0)
+        return r;
+    if (ms > WEEK_MS)
+        return -ERANGE;
+    *ret_ms = (uint32_t)ms;
+    return 0;
+}
+
+int value_size(struct bytes text, uint64_t *ret)
+{
+    static const struct unit units[] = {
+        {{"", 0}, 1},        {{"k", 1}, 1 << 10}, {{"m", 1}, 1 << 20}, {{"g", 1}, 1 << 30},
+        {{"K", 1}, 1 << 10}, {{"M", 1}, 1 << 20}, {{"G", 1}, 1 << 30},
+    };
+
+    return number_with_unit(text, units, ARRAY_SIZE(units), ret);
+}
+
+/* Past the digits at AT; how many there were in *RET. */
+static size_t skip_digits(struct bytes text, size_t at, size_t *ret)
+{
+    size_t from = at;
+
+    while (at < text.size && is_digit(text.data[at]))
+        at++;
+    *ret = at - from;
+    return at;
+}
+
+bool value_is_number(struct bytes text, bool *ret_whole)
+{
+    size_t at = text.size && text.data[0] == '-', digits;
+    bool whole = true;
+
+    if (at < text.size && text.data[at] == '0') {
+        at++;
+    } else {
+        at = skip_digits(text, at, &digits);
+        if (!digits)
+            return false;
+    }
+    if (at < text.size && text.data[at] == '.') {
+        whole = false;
+        at = skip_digits(text, at + 1, &digits);
+        if (!digits)
+            return false;
+    }
+    if (at < text.size && (text.data[at] == 'e' || text.data[at] == 'E')) {
+        whole = false;
+        at++;
+        at += at < text.size && (text.data[at] == '+' || text.data[at] == '-');
+        at = skip_digits(text, at, &digits);
+        if (!digits)
+            return false;
+    }
+    *ret_whole = whole;
+    return at == text.size;
+}
+
+/* The length of the variable name that TEXT begins with. */
+static size_t name_length(struct bytes text)
+{
+    size_t size = 0;
+
+    for (; size < text.size; size++) {
+        char byte = text.data[size], small = (char)(byte | 0x20);
+
+        if (!(small >= 'a' && small <= 'z') && byte != '_' && !(size && is_digit(byte)))
+            break;
+    }
+    return size;
+}
+
+/* TEXT stands behind a "${". */
+static int expand_one(struct arena *arena, struct bytes *text, struct buffer *out, struct bytes *ret)
+{
+    size_t size = name_length(*text);
+    struct bytes name;
+    const char *value;
+
+    if (size == 0 || size == text->size || text->data[size] != '}')
+        return VALUE_E_GRAMMAR;
+    name = arena_copy(arena, (struct bytes){text->data, size});
+    value = getenv(name.data);
+    if (!value) {
+        *ret = name;
+        return VALUE_E_UNSET;
+    }
+    buffer_append_text(out, value);
+    *text = bytes_skip(*text, size + 1);
+    return 0;
+}
+
+int value_expand(struct arena *arena, struct bytes text, struct bytes *ret)
+{
+    struct buffer out;
+    int r = 0;
+
+    buffer_init(&out);
+    while (text.size && r == 0) {
+        if (bytes_start_with(text, BYTES("$${"))) {
+            buffer_append_text(&out, "${");
+            text = bytes_skip(text, 3);
+        } else if (bytes_start_with(text, BYTES("${"))) {
+            text = bytes_skip(text, 2);
+            r = expand_one(arena, &text, &out, ret);
+        } else {
+            buffer_append_char(&out, text.data[0]);
+            text = bytes_skip(text, 1);
+        }
+    }
+    if (r == 0)
+        *ret = arena_copy(arena, buffer_bytes(&out));
+    buffer_deinit(&out);
+    return r;
+}

@@ -1,0 +1,21 @@
+/*
+ * Small texts and what they mean: durations, sizes, numbers, ${NAME}.
+ */
+#pragma once
+
+#include "base/arena.h"
+
+/* "500ms", "10s", "5m", "1h", "0". 0, -EINVAL, or -ERANGE above a week. */
+int value_duration(struct bytes text, uint32_t *ret_ms);
+
+/* "512", "64k", "16m", "1g": powers of 1024. 0, -EINVAL, or -ERANGE. */
+int value_size(struct bytes text, uint64_t *ret);
+
+/* TEXT is a number as JSON writes it; *RET_WHOLE: without a fraction and an exponent. */
+bool value_is_number(struct bytes text, bool *ret_whole);
+
+enum { VALUE_E_UNSET = 1, VALUE_E_GRAMMAR };
+
+/* TEXT with every ${NAME} replaced by that environment variable; "$${" stands for "${". VALUE_E_UNSET: *RET is the
+ * name of a variable that is not set. VALUE_E_GRAMMAR: a "${" that is no variable. */
+int value_expand(struct arena *arena, struct bytes text, struct bytes *ret);

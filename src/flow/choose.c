@@ -1,0 +1,232 @@
+/*
+ * Which backends may be asked this: they serve the model, they can do the steering, they are not known to be down.
+ *
+ * Steering that a backend cannot do is refused, never dropped: an unsteered answer to a steered question is a wrong
+ * result. So a backend that cannot is no candidate, and with no candidate left the question is refused with the reason.
+ */
+#include "flow/exchange.h"
+
+#include "base/clock.h"
+#include "chat/steering.h"
+#include "dialect/no_model.h"
+#include "flow/variants.h"
+
+#include <errno.h>
+
+/* How long a list of models is good for, and how soon an unknown name makes us ask again. */
+#define LIST_AGE_MS 60000
+#define UNKNOWN_AGE_MS 2000
+
+/* What was asked for, whoever can do it. */
+struct wish {
+    struct bytes controller;                /* JSON; none */
+    const struct config_variant *variant;   /* whose lora and adapter do it; or NULL */
+    bool steered;
+};
+
+static int read_wish(struct exchange *x, struct wish *wish, struct failure *ret_failure)
+{
+    struct chat_request *request = &x->question->request;
+    const struct json_node *controller = chat_field(request, FIELD_CONTROLLER);
+    const struct config_variant *variant = x->route.variant;
+
+    *wish = (struct wish){.variant = variant};
+    if (variant)
+        wish->controller = variant->controller;
+    wish->steered = wish->controller.size > 0 || (variant && (variant->lora_count > 0 || variant->adapter.size > 0));
+    if (!steering_controller_empty(request->doc, controller)) {
+        const struct config_variant *same = variants_like(x->flow->variants, x->route.model, request->doc, controller);
+
+        if (wish->steered && same != variant) {
+            *ret_failure = failure_make(&x->arena, FAIL_STEERING,
+                                        "The model '%.*s' is a variant with steering of its own; it cannot be combined "
+                                        "with a 'controller'. Ask for its base model, or leave the controller out.",
+                                        BYTES_ARG(variant->name));
+            ret_failure->param = BYTES("controller");
+            return -EINVAL;
+        }
+        *wish = (struct wish){.controller = json_raw(request->doc, controller), .variant = same, .steered = true};
+    }
+    return 0;
+}
+
+static struct bytes lora_json(const struct config_variant *variant, struct arena *arena)
+{
+    struct buffer text;
+    struct bytes copy;
+
+    buffer_init(&text);
+    for (uint32_t i = 0; i < variant->lora_count; i++)
+        buffer_printf(&text, "%s{\"id\":%lld,\"scale\":%.*s}", i ? "," : "[", (long long)variant->lora[i].id,
+                      BYTES_ARG(variant->lora[i].scale));
+    buffer_append_char(&text, ']');
+    copy = arena_copy(arena, buffer_bytes(&text));
+    buffer_deinit(&text);
+    return copy;
+}
+
+/* How a backend of KIND would do WISH; false when it cannot. */
+static bool steering_for(enum config_kind kind, const struct wish *wish, struct arena *arena,
+                         struct chat_steering *ret)
+{
+    const struct config_variant *variant = wish->variant;
+    bool lora = variant && variant->lora_count > 0, adapter = variant && variant->adapter.size > 0;
+
+    *ret = (struct chat_steering){0};
+    if (!wish->steered)
+        return true;
+    if ((kind == KIND_GOODFIRE || kind == KIND_ECHO) && wish->controller.size)
+        ret->controller = wish->controller;
+    else if ((kind == KIND_LLAMA_SERVER || kind == KIND_ECHO) && lora)
+        ret->lora = lora_json(variant, arena);
+    else if (kind != KIND_GOODFIRE && kind != KIND_LLAMA_SERVER && adapter)
+        ret->adapter = variant->adapter;
+    else
+        return false;
+    return true;
+}
+
+static enum verdict refuse_steering(struct exchange *x, const struct wish *wish)
+{
+    struct failure failure = failure_make(
+        &x->arena, FAIL_STEERING,
+        "The model '%.*s' runs on a backend of kind '%s', which cannot do this steering%s. It is refused rather than "
+        "dropped. Use a Goodfire backend, or configure a variant that maps it to a LoRA or an adapter.",
+        BYTES_ARG(x->question->request.model), config_kind_name(x->route.targets[0].kind),
+        wish->controller.size ? " (a controller)" : "");
+
+    failure.param = x->route.variant ? BYTES("model") : BYTES("controller");
+    return exchange_refuse(x, &failure);
+}
+
+static enum verdict refuse_model(struct exchange *x)
+{
+    struct route_name *names;
+    uint32_t count = route_names(x->flow->config, x->flow->catalog, &x->arena, &names);
+    struct bytes *list = arena_alloc(&x->arena, count * sizeof(*list));
+    struct failure failure;
+
+    for (uint32_t i = 0; i < count; i++)
+        list[i] = names[i].name;
+    failure = failure_no_model(x->dialect, &x->arena, x->question->request.model, list, count);
+    return exchange_refuse(x, &failure);
+}
+
+/* Keep the targets that can; those that rest go last, those that are down go away. */
+static uint32_t fill_candidates(struct exchange *x, const struct wish *wish, struct flight_candidate *candidates,
+                                bool *ret_down)
+{
+    uint64_t now = clock_ms();
+    uint32_t count = 0, good = 0;
+
+    *ret_down = false;
+    for (uint32_t i = 0; i < x->route.count; i++) {
+        const struct route_target *target = &x->route.targets[i];
+        struct flight_candidate candidate = {
+            .upstream = x->flow->upstreams[target->backend->index],
+            .backend = target->backend,
+            .kind = target->kind,
+            .upstream_model = target->upstream_model,
+            .defaults = target->defaults,
+            .fixed = target->fixed,
+        };
+        enum health_state state;
+
+        if (!steering_for(target->kind, wish, &x->question->arena, &candidate.steering))
+            continue;
+        state = health_ask(x->flow->health, target->backend->index, now);
+        if (state == HEALTH_DOWN) {
+            *ret_down = true;
+            continue;
+        }
+        candidates[count++] = candidate;
+        if (state == HEALTH_GOOD) {
+            candidates[count - 1] = candidates[good];
+            candidates[good++] = candidate;
+        }
+    }
+    return count;
+}
+
+static enum verdict pass_on(struct exchange *x)
+{
+    const struct config *config = x->flow->config;
+    struct route_target *target = arena_zeroed(&x->arena, sizeof(*target));
+
+    for (uint32_t i = 0; i < config->backend_count && !target->backend; i++)
+        if (config->backends[i].kind == KIND_GOODFIRE)
+            target->backend = &config->backends[i];
+    if (!target->backend)
+        return exchange_refuse_text(x, FAIL_NO_PATH,
+                                    "This call needs a Goodfire server, and this gateway has no backend of kind "
+                                    "'goodfire'. Completions and logits work with any backend.");
+    target->kind = KIND_GOODFIRE;
+    x->route = (struct route){.targets = target, .count = 1};
+    return STEP_NEXT;
+}
+
+enum verdict choose_step(struct exchange *x)
+{
+    struct flow *flow = x->flow;
+
+    if (x->endpoint->kind == ENDPOINT_PASS)
+        return pass_on(x);
+    if (flow->config->model_count == 0)
+        discovery_refresh(flow, LIST_AGE_MS);
+    if (route_find(flow->config, flow->catalog, x->question->request.model, &x->question->arena, &x->route) != 0) {
+        if (flow->config->model_count == 0 && discovery_wait(flow, x, UNKNOWN_AGE_MS))
+            return STEP_WAIT;
+        return refuse_model(x);
+    }
+    return STEP_NEXT;
+}
+
+static void wake(void *data)
+{
+    exchange_resume(data);
+}
+
+static void set_off(struct exchange *x, const struct flight_candidate *candidates, uint32_t count)
+{
+    const struct config_limits *limits = &x->flow->config->limits;
+    struct flight_plan plan = {
+        .question = x->question,
+        .client = x->dialect->shape,
+        .candidates = candidates,
+        .count = count,
+    };
+
+    if (x->endpoint->kind == ENDPOINT_PASS) {
+        plan.pass_get = x->verb == HTTP_GET_;
+        plan.pass_path = x->query.size ? arena_printf(&x->question->arena, "%.*s?%.*s", BYTES_ARG(x->path),
+                                                      BYTES_ARG(x->query))
+                                       : arena_copy(&x->question->arena, x->path);
+    }
+    health_earn(x->flow->health);
+    x->transcript = plan.transcript = transcript_new(limits->high_water, limits->low_water);
+    reader_init(&x->reader, x->transcript, wake, x);
+    flight_start(&x->flow->flights, &plan);
+}
+
+enum verdict ask_step(struct exchange *x)
+{
+    struct flight_candidate *candidates = arena_alloc(&x->arena, x->route.count * sizeof(*candidates));
+    struct wish wish = {0};
+    struct failure failure;
+    uint32_t count;
+    bool down;
+
+    if (x->endpoint->kind != ENDPOINT_PASS && read_wish(x, &wish, &failure) < 0)
+        return exchange_refuse(x, &failure);
+    count = fill_candidates(x, &wish, candidates, &down);
+    if (count == 0 && down) {
+        failure = failure_make(&x->arena, FAIL_OVERLOADED, "No backend of '%.*s' can be reached right now.",
+                               BYTES_ARG(x->question->request.model));
+        failure.retry_after_ms = 1000;
+        return exchange_refuse(x, &failure);
+    }
+    if (count == 0)
+        return refuse_steering(x, &wish);
+    set_off(x, candidates, count);
+    return STEP_NEXT;
+}

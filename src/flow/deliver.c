@@ -1,0 +1,249 @@
+/*
+ * Transcript to client, the same way for every answer: a stream, a whole body, a refusal.
+ *
+ * Events that are there together leave in one write, except to clients that want each in an HTTP chunk of its own. The
+ * status line leaves with the first of them, so that an answer which fails before its first event still has a status of
+ * its own. An answer that breaks later ends in an error event and a connection closed without the last chunk.
+ */
+#include "flow/exchange.h"
+
+#include "base/clock.h"
+#include "entry/http_out.h"
+#include "flow/deliver_frame.h"
+
+#include <uv.h>
+
+/* --- the ends of writing --- */
+
+/* The answer is complete as far as it goes; the conn is its own again. */
+static void hand_back(struct exchange *x, bool keep)
+{
+    struct conn *conn = x->conn;
+
+    x->conn = NULL;
+    x->written = true;
+    if (!conn)
+        return;
+    conn_set_owner(conn, NULL);
+    conn_finish(conn, keep);
+}
+
+static void put(struct exchange *x, const struct bytes *parts, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        x->bytes_out += parts[i].size;
+    if (!x->first_us)
+        x->first_us = clock_us();
+    x->last_write_ms = uv_now(x->flow->loop);
+    if (!conn_write(x->conn, parts, count))
+        x->choked = true;
+}
+
+static void make_head(struct exchange *x, struct http_head *head, struct buffer *out)
+{
+    head->minor = x->minor;
+    head->request_id = (struct bytes){x->id, sizeof(x->id)};
+    x->status = head->status;
+    x->head_sent = true;
+    http_out_head(head, out);
+}
+
+/* A whole answer: head and body in one write. */
+static void send_whole(struct exchange *x, struct http_head *head, struct bytes body)
+{
+    struct buffer text;
+    struct bytes parts[2];
+
+    buffer_init(&text);
+    head->content_length = body.size;
+    head->close = head->close || !conn_may_keep(x->conn);
+    make_head(x, head, &text);
+    parts[0] = buffer_bytes(&text);
+    parts[1] = body;
+    put(x, parts, x->verb == HTTP_HEAD_ ? 1 : 2);
+    buffer_deinit(&text);
+    hand_back(x, !head->close);
+}
+
+void deliver_page(struct exchange *x, unsigned status, const char *content_type, struct bytes body)
+{
+    struct http_head head = {.status = status, .content_type = content_type};
+
+    send_whole(x, &head, body);
+}
+
+/* --- refusals --- */
+
+static void send_refusal(struct exchange *x, const struct failure *failure)
+{
+    const struct failure_row *row = failure_row(failure->kind);
+    struct http_head head = {
+        .status = x->dialect->status(failure),
+        .content_type = "application/json",
+        .allow = failure->kind == FAIL_NO_METHOD ? x->endpoint->allow : NULL,
+        .retry_after_ms = failure->retry_after_ms,
+        .no_retry = !row->again,
+        .close = !x->may_keep || failure->kind == FAIL_BAD_HTTP || failure->kind == FAIL_DRAINING,
+    };
+
+    if (head.retry_after_ms == 0 && (head.status == 429 || head.status == 503))
+        head.retry_after_ms = 1000;
+    buffer_clear(&x->flow->out, 1 << 20);
+    x->dialect->write_failure(failure, &x->flow->out);
+    send_whole(x, &head, buffer_bytes(&x->flow->out));
+}
+
+static void note_outcome(struct exchange *x, const struct failure *failure)
+{
+    static const char *const names[] = {
+#define OUTCOME_NAME(kind, openai, goodfire, type, code, again) #kind,
+        FAILURE_TABLE(OUTCOME_NAME)
+#undef OUTCOME_NAME
+    };
+
+    x->outcome = names[failure->kind];
+}
+
+/* Mid-stream: say it, then end without the marks of a good end. */
+static void break_stream(struct exchange *x, const struct failure *failure)
+{
+    struct buffer *out = &x->flow->out;
+
+    x->dialect->write_failure_event(&x->stream, failure, out);
+    if (x->conn)
+        frame_events(x, FRAME_BROKEN);
+    hand_back(x, false);
+}
+
+static enum verdict deliver_failure(struct exchange *x, const struct failure *failure)
+{
+    note_outcome(x, failure);
+    if (x->head_sent)
+        break_stream(x, failure);
+    else
+        send_refusal(x, failure);
+    return STEP_NEXT;
+}
+
+static enum verdict untellable(struct exchange *x)
+{
+    struct failure failure = {
+        .kind = FAIL_UPSTREAM_BAD,
+        .message = BYTES("The model server sent an answer that is not a chat completion."),
+    };
+
+    return deliver_failure(x, &failure);
+}
+
+/* --- streams --- */
+
+void frame_send_head(struct exchange *x, struct buffer *text)
+{
+    struct http_head head = {
+        .status = 200,
+        .content_type = "text/event-stream; charset=utf-8",
+        .chunked = x->minor > 0,
+        .until_close = x->minor == 0,
+        .close = x->minor == 0 || !conn_may_keep(x->conn),
+        .event_stream = true,
+    };
+
+    make_head(x, &head, text);
+    list_append(&x->flow->streams, &x->streaming);
+    METRICS_COUNT(x->flow->metrics, streams);
+}
+
+void frame_send(struct exchange *x, const struct bytes *parts, unsigned count)
+{
+    put(x, parts, count);
+}
+
+static enum verdict end_stream(struct exchange *x)
+{
+    x->dialect->write_end(&x->stream, &x->flow->out);
+    frame_events(x, FRAME_LAST);
+    if (x->conn)
+        hand_back(x, x->minor > 0 && x->may_keep && conn_may_keep(x->conn));
+    return x->written ? STEP_NEXT : STEP_WAIT;
+}
+
+/* --- whole answers --- */
+
+static enum verdict deliver_body(struct exchange *x, const struct chat_event *event)
+{
+    struct http_head head = {.status = 200, .content_type = "application/json", .close = !x->may_keep};
+    struct bytes body = event->payload;
+
+    if (event->kind == EVENT_RAW) {
+        head.status = transcript_facts(x->transcript)->raw_status;
+    } else {
+        buffer_clear(&x->flow->out, 1 << 20);
+        if (x->dialect->write_body(&x->stream, event, &x->flow->out) != 0)
+            return untellable(x);
+        body = buffer_bytes(&x->flow->out);
+    }
+    send_whole(x, &head, body);
+    return STEP_NEXT;
+}
+
+static bool streamed(const struct exchange *x)
+{
+    return x->endpoint && x->endpoint->kind == ENDPOINT_CHAT && x->question && x->question->request.stream &&
+           x->endpoint->operation == CHAT_COMPLETION;
+}
+
+enum verdict deliver_step(struct exchange *x)
+{
+    struct chat_event event;
+
+    if (!x->stream.dialect && x->question) {
+        client_stream_init(&x->stream, x->dialect, &x->question->request, &x->arena);
+        x->streamed = streamed(x);
+    }
+    buffer_clear(&x->flow->out, 1 << 20);
+    while (!x->choked) {
+        int r = reader_next(&x->reader, &event);
+
+        if (r == READER_E_FAILED)
+            return deliver_failure(x, transcript_failure(x->transcript));
+        if (r == READER_E_END)
+            return x->streamed ? end_stream(x) : untellable(x);
+        if (r == READER_E_EMPTY)
+            break;
+        if (!x->streamed)
+            return deliver_body(x, &event);
+        METRICS_COUNT(x->flow->metrics, events_total);
+        if (x->dialect->write_event(&x->stream, &event, &x->flow->out) != 0)
+            return untellable(x);
+        if (x->flow->out.size > x->flow->config->limits.high_water)
+            frame_events(x, FRAME_MORE);
+        if (!x->conn)
+            return STEP_WAIT;
+    }
+    frame_events(x, FRAME_MORE);
+    return STEP_WAIT;
+}
+
+/* --- silence --- */
+
+void deliver_tick(uv_timer_t *timer)
+{
+    struct flow *flow = timer->data;
+    uint64_t now = uv_now(flow->loop);
+
+    LIST_EACH(&flow->exchanges, node) {
+        struct exchange *x = LIST_ENTRY(node, struct exchange, link);
+
+        if (!x->streamed || x->at != steps_deliver || x->choked || !x->conn || reader_ready(&x->reader) ||
+            !transcript_begun(x->transcript))
+            continue;
+        if (!x->last_write_ms)
+            x->last_write_ms = now;
+        if (now - x->last_write_ms < flow->config->keepalive_ms)
+            continue;
+        METRICS_COUNT(flow->metrics, keepalives_total);
+        buffer_clear(&flow->out, 1 << 20);
+        x->dialect->write_keepalive(&x->stream, &flow->out);
+        frame_events(x, FRAME_MORE);
+    }
+}

@@ -1,0 +1,252 @@
+/*
+ * The life of an exchange: begun by a request's head, resumed by whatever it waits for, ended once, in one place.
+ *
+ * Nothing runs an exchange but exchange_run_ready(), once per turn of the loop, after the sockets were served. Whoever
+ * has news for one puts it on the ready list, so no step is ever entered twice.
+ */
+#include "flow/exchange.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/random.h"
+
+#include <uv.h>
+
+static struct exchange *exchange_new(struct flow *flow, struct conn *conn)
+{
+    struct exchange *x = ALLOC_NEW(struct exchange);
+
+    x->flow = flow;
+    x->conn = conn;
+    list_append(&flow->exchanges, &x->link);
+    list_init(&x->ready);
+    list_init(&x->streaming);
+    arena_init(&x->arena);
+    memcpy(x->id, "req_", 4);
+    random_id(x->id + 4);
+    x->peer = arena_copy(&x->arena, bytes_of(conn_peer(conn)));
+    x->began_us = clock_us();
+    x->outcome = "ok";
+    x->dialect = &client_openai;
+    METRICS_COUNT(flow->metrics, exchanges);
+    conn_set_owner(conn, x);
+    return x;
+}
+
+/* Everything it took is given back here, whatever happened. */
+static void exchange_end(struct exchange *x)
+{
+    struct flow *flow = x->flow;
+
+    if (x->conn) {
+        conn_set_owner(x->conn, NULL);
+        if (!x->written)
+            conn_cut(x->conn);
+    }
+    discovery_forget(flow, x);
+    reader_deinit(&x->reader);
+    transcript_unref(x->transcript);
+    if (x->stream.dialect)
+        client_stream_deinit(&x->stream);
+    question_unref(x->question);
+    atomic_fetch_sub(&flow->shared->body_bytes, x->body_counted);
+    METRICS_ADD(flow->metrics, body_bytes, -(int64_t)x->body_counted);
+    if (!list_empty(&x->streaming))
+        METRICS_ADD(flow->metrics, streams, -1);
+    list_remove(&x->streaming);
+    list_remove(&x->ready);
+    list_remove(&x->link);
+    arena_deinit(&x->arena);
+    METRICS_ADD(flow->metrics, exchanges, -1);
+    alloc_free(x);
+}
+
+/* --- running --- */
+
+/* An active idle handle is all it takes. */
+static void stay_awake(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+void exchange_resume(struct exchange *x)
+{
+    struct flow *flow = x->flow;
+
+    if (!list_empty(&x->ready))
+        return;
+    if (list_empty(&flow->ready))
+        uv_idle_start(&flow->idle, stay_awake);
+    list_append(&flow->ready, &x->ready);
+}
+
+static void exchange_run(struct exchange *x)
+{
+    while (x->at < steps_count) {
+        switch (steps_run(x)) {
+        case STEP_NEXT:
+            x->at++;
+            break;
+        case STEP_REPLY:
+            x->at = steps_deliver;
+            break;
+        case STEP_DONE:
+            x->at = steps_settle;
+            break;
+        case STEP_WAIT:
+            return;
+        }
+    }
+    exchange_end(x);
+}
+
+void exchange_run_ready(struct flow *flow)
+{
+    struct list *node;
+
+    while ((node = list_first(&flow->ready))) {
+        list_remove(node);
+        exchange_run(LIST_ENTRY(node, struct exchange, ready));
+    }
+    uv_idle_stop(&flow->idle);
+}
+
+/* --- refusing and leaving --- */
+
+static void wake(void *data)
+{
+    exchange_resume(data);
+}
+
+enum verdict exchange_refuse(struct exchange *x, const struct failure *failure)
+{
+    METRICS_COUNT(x->flow->metrics, requests_refused_total);
+    x->outcome = "refused";
+    reader_deinit(&x->reader);
+    transcript_unref(x->transcript);
+    x->transcript = transcript_new(1, 1);
+    transcript_fail(x->transcript, failure);
+    reader_init(&x->reader, x->transcript, wake, x);
+    return STEP_REPLY;
+}
+
+enum verdict exchange_refuse_text(struct exchange *x, enum failure_kind kind, const char *message)
+{
+    struct failure failure = {.kind = kind, .message = bytes_of(message)};
+
+    return exchange_refuse(x, &failure);
+}
+
+void exchange_leave(struct exchange *x, const char *outcome)
+{
+    x->outcome = outcome;
+    if (x->at < steps_settle)
+        x->at = steps_settle;
+    exchange_resume(x);
+}
+
+/* --- what the conn says --- */
+
+static void on_request(struct conn *conn, const struct http_request *request)
+{
+    struct flow *flow = LIST_ENTRY(conn_context_of(conn), struct flow, conns);
+    struct exchange *x = exchange_new(flow, conn);
+
+    METRICS_COUNT(flow->metrics, requests_total);
+    x->path = arena_copy(&x->arena, request->path);
+    x->query = request->query.data ? arena_copy(&x->arena, request->query) : BYTES_NONE;
+    x->method = arena_copy(&x->arena, request->method_text);
+    x->client_id = arena_copy(&x->arena, request->request_id);
+    x->verb = request->method;
+    x->minor = request->minor;
+    x->may_keep = request->keep_alive;
+    x->content_length = request->content_length;
+    x->endpoint = endpoint_find(x->path, flow->admin);
+    x->dialect = x->endpoint ? x->endpoint->dialect : endpoint_dialect(x->path);
+    exchange_resume(x);
+}
+
+static void give_up_body(struct exchange *x, enum failure_kind kind, const char *message)
+{
+    if (x->body_failed)
+        return;
+    x->body_failed = true;
+    x->body_failure = kind;
+    x->body_message = message;
+    exchange_resume(x);
+}
+
+static void on_body(struct conn *conn, struct bytes piece)
+{
+    struct exchange *x = conn_owner(conn);
+    struct flow_shared *shared = x->flow->shared;
+    const struct config_limits *limits = &x->flow->config->limits;
+    uint64_t all;
+
+    if (x->body_failed)
+        return;
+    if (x->question->body.size + piece.size > limits->body_bytes) {
+        give_up_body(x, FAIL_TOO_LARGE, "The request body is larger than this gateway accepts.");
+        return;
+    }
+    all = atomic_fetch_add(&shared->body_bytes, piece.size) + piece.size;
+    METRICS_ADD(x->flow->metrics, body_bytes, (int64_t)piece.size);
+    x->body_counted += piece.size;
+    if (all > limits->buffered_bytes) {
+        give_up_body(x, FAIL_OVERLOADED, "The gateway holds too many request bodies right now. Please retry.");
+        return;
+    }
+    buffer_append(&x->question->body, piece);
+    json_doc_feed(&x->question->doc, buffer_bytes(&x->question->body)); /* its error is told at the end */
+}
+
+static void on_body_end(struct conn *conn)
+{
+    struct exchange *x = conn_owner(conn);
+
+    x->body_complete = true;
+    exchange_resume(x);
+}
+
+static void on_refuse(struct conn *conn, enum failure_kind kind, const char *message)
+{
+    struct flow *flow = LIST_ENTRY(conn_context_of(conn), struct flow, conns);
+    struct exchange *x = conn_owner(conn);
+
+    METRICS_COUNT(flow->metrics, bad_requests_total);
+    if (!x) {
+        METRICS_COUNT(flow->metrics, requests_total);
+        x = exchange_new(flow, conn);
+    }
+    x->may_keep = false;
+    x->body_wanted = true;
+    give_up_body(x, kind, message);
+}
+
+static void on_drained(struct conn *conn)
+{
+    struct exchange *x = conn_owner(conn);
+
+    if (!x)
+        return;
+    x->choked = false;
+    exchange_resume(x);
+}
+
+static void on_gone(struct conn *conn, const char *why)
+{
+    struct flow *flow = LIST_ENTRY(conn_context_of(conn), struct flow, conns);
+    struct exchange *x = conn_owner(conn);
+
+    if (!x)
+        return;
+    x->conn = NULL;
+    if (bytes_equal(bytes_of(why), BYTES("stalled")))
+        METRICS_COUNT(flow->metrics, clients_stalled_total);
+    if (x->written)
+        return;
+    METRICS_COUNT(flow->metrics, clients_left_total);
+    exchange_leave(x, bytes_equal(bytes_of(why), BYTES("stalled")) ? "client_stalled" : "client_left");
+}
+
+const struct conn_events exchange_conn_events = {on_request, on_body, on_body_end, on_refuse, on_drained, on_gone};

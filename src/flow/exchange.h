@@ -1,0 +1,143 @@
+/*
+ * One request on its walk, and what the files of the corridor share. Nothing outside flow/ sees this.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "chat/question.h"
+#include "chat/transcript.h"
+#include "dialect/client.h"
+#include "flow/endpoints.h"
+#include "flow/flow.h"
+#include "route/health.h"
+#include "route/route.h"
+#include "upstream/flight.h"
+
+struct discovery;
+struct variants;
+
+struct flow {
+    uv_loop_t *loop;
+    struct flow_shared *shared;
+    const struct config *config;
+    struct metrics *metrics;
+    bool admin;
+
+    struct conn_context conns;
+    struct curl_loop *curl;
+    struct upstream **upstreams;        /* by backend; NULL for an echo */
+    struct catalog *catalog;
+    struct health *health;
+    struct discovery *discovery;
+    struct variants *variants;
+    struct flight_context flights;
+
+    struct list exchanges;              /* all of them */
+    struct list ready;                  /* those to be run in this turn */
+    uv_check_t check;                   /* runs them, after the sockets were served */
+    uv_idle_t idle;                     /* keeps the loop from sleeping while some are ready */
+    uv_timer_t ticker;                  /* looks after silent streams */
+    struct list streams;                /* streamed answers being delivered */
+
+    struct buffer out;                  /* scratch of deliver */
+    struct buffer lines;                /* log lines of this turn */
+    unsigned closing;                   /* handles still to close */
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+enum verdict {
+    STEP_NEXT,
+    STEP_WAIT,  /* somebody will resume this exchange */
+    STEP_REPLY, /* the answer is decided: deliver it */
+    STEP_DONE,  /* a page was written: nothing was taken, go and record */
+};
+
+struct exchange {
+    struct flow *flow;
+    struct list link;                   /* flow->exchanges */
+    struct list ready;                  /* flow->ready */
+    struct list streaming;              /* flow->streams */
+    struct arena arena;
+    unsigned at;                        /* place in the walk */
+
+    /* who and what */
+    struct conn *conn;                  /* NULL once the client is gone */
+    char id[36];                        /* "req_" and 32 hex digits */
+    struct bytes peer, path, query, method, client_id;
+    enum http_method verb;
+    unsigned minor;
+    bool may_keep;
+    uint64_t content_length;
+    const struct endpoint *endpoint;
+    const struct client_dialect *dialect;
+
+    /* the question */
+    struct question *question;
+    bool body_wanted, body_complete;
+    enum failure_kind body_failure;     /* why reading it was given up, when body_failed */
+    bool body_failed;
+    const char *body_message;
+    uint64_t body_counted;              /* bytes this exchange holds of the budget */
+    struct route route;
+
+    /* the answer */
+    struct transcript *transcript;
+    struct reader reader;
+    struct client_stream stream;
+    bool streamed;                      /* in events, not as one body */
+    bool head_sent, choked, written;    /* choked: wait for `drained`; written: the answer is complete */
+    uint64_t last_write_ms;
+
+    /* for the record */
+    uint64_t began_us, first_us;
+    uint64_t bytes_out;
+    unsigned status;
+    const char *outcome;
+    bool quiet;
+};
+
+/* --- exchange.c --- */
+
+/* Run again in this turn of the loop. Twice is fine. */
+void exchange_resume(struct exchange *x);
+/* The answer is a refusal. */
+enum verdict exchange_refuse(struct exchange *x, const struct failure *failure);
+enum verdict exchange_refuse_text(struct exchange *x, enum failure_kind kind, const char *message);
+/* Jump to the end of the walk: the books are closed there. */
+void exchange_leave(struct exchange *x, const char *outcome);
+/* The conn's events; flow_new() hands them to the conns. */
+extern const struct conn_events exchange_conn_events;
+/* Run whoever is ready. */
+void exchange_run_ready(struct flow *flow);
+
+/* --- steps.c --- */
+
+extern const unsigned steps_count, steps_deliver, steps_settle;
+const char *steps_name(unsigned at);
+enum verdict steps_run(struct exchange *x);
+
+/* --- the steps with a file of their own --- */
+
+enum verdict page_step(struct exchange *x);     /* pages.c */
+enum verdict choose_step(struct exchange *x);   /* choose.c */
+enum verdict ask_step(struct exchange *x);      /* choose.c */
+enum verdict deliver_step(struct exchange *x);  /* deliver.c */
+
+/* --- deliver.c --- */
+
+/* A page: one body with a status. */
+void deliver_page(struct exchange *x, unsigned status, const char *content_type, struct bytes body);
+/* Keepalives into streams that have been silent; flow's ticker. */
+void deliver_tick(uv_timer_t *timer);
+
+/* --- discover.c --- */
+
+struct discovery *discovery_new(struct flow *flow);
+/* Ask the backends whose lists are older than MAX_AGE_MS. */
+void discovery_refresh(struct flow *flow, uint32_t max_age_ms);
+/* The same. True: answers are awaited, and X will be resumed when they are there. */
+bool discovery_wait(struct flow *flow, struct exchange *x, uint32_t max_age_ms);
+/* X waits no more. */
+void discovery_forget(struct flow *flow, struct exchange *x);
+struct discovery *discovery_free(struct discovery *discovery);

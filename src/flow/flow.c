@@ -1,0 +1,295 @@
+/*
+ * One worker's corridor: built from the configuration, taken down once nothing is open any more.
+ */
+#include "flow/flow.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "flow/exchange.h"
+#include "flow/variants.h"
+#include "link/curl_loop.h"
+
+#include <unistd.h>
+
+/* Unused connections to backends that one worker keeps. */
+#define IDLE_CONNECTIONS 256
+/* Above this share of the connections the idle ones are let go soon. */
+#define CROWDED_PERCENT 85
+#define CROWDED_IDLE_MS 2000
+
+/* --- the flights' notes --- */
+
+static void book_failure(struct flow *flow, uint32_t backend, const struct failure *failure)
+{
+    uint64_t now = clock_ms();
+
+    switch (failure->kind) {
+    case FAIL_UPSTREAM_CONNECT:
+    case FAIL_UPSTREAM_DNS:
+    case FAIL_UPSTREAM_TLS:
+        health_unreachable(flow->health, backend, now);
+        break;
+    case FAIL_UPSTREAM_BUSY:
+    case FAIL_UPSTREAM_LOADING:
+    case FAIL_OVERLOADED:
+        health_rest(flow->health, backend, now, failure->retry_after_ms ? failure->retry_after_ms : 1000);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_note(void *data, enum flight_note note, const struct config_backend *backend,
+                    const struct failure *failure)
+{
+    struct flow *flow = data;
+    struct metrics *metrics = flow->metrics;
+
+    switch (note) {
+    case FLIGHT_CALL:
+        METRICS_COUNT(metrics, calls);
+        METRICS_COUNT(metrics, calls_total);
+        break;
+    case FLIGHT_CALL_ENDED:
+        METRICS_ADD(metrics, calls, -1);
+        break;
+    case FLIGHT_CANCELLED:
+        METRICS_COUNT(metrics, calls_cancelled_total);
+        break;
+    case FLIGHT_RETRIED:
+        METRICS_COUNT(metrics, calls_retried_total);
+        break;
+    case FLIGHT_FAILED:
+        METRICS_COUNT(metrics, calls_failed_total);
+        book_failure(flow, backend->index, failure);
+        break;
+    case FLIGHT_FAILOVER:
+        METRICS_COUNT(metrics, failovers_total);
+        break;
+    case FLIGHT_PAUSED:
+        METRICS_COUNT(metrics, pauses_total);
+        break;
+    case FLIGHT_GOOD:
+        health_good(flow->health, backend->index);
+        break;
+    }
+}
+
+static bool on_may_retry(void *data)
+{
+    struct flow *flow = data;
+
+    return health_spend(flow->health);
+}
+
+/* --- the turn of the loop --- */
+
+static void flush_lines(struct flow *flow)
+{
+    struct bytes rest = buffer_bytes(&flow->lines);
+
+    while (rest.size) {
+        ssize_t written = write(STDERR_FILENO, rest.data, rest.size);
+
+        if (written <= 0)
+            break; /* nobody reads them */
+        rest = bytes_skip(rest, (size_t)written);
+    }
+    buffer_clear(&flow->lines, 65536);
+}
+
+static void on_check(uv_check_t *check)
+{
+    struct flow *flow = check->data;
+
+    if (list_empty(&flow->ready))
+        return;
+    exchange_run_ready(flow);
+    if (flow->curl)
+        atomic_store_explicit(&flow->metrics->idle_handles, curl_loop_idle_handles(flow->curl), memory_order_relaxed);
+    flush_lines(flow);
+}
+
+/* --- connections --- */
+
+bool flow_admit(void *data)
+{
+    struct flow *flow = data;
+    struct flow_shared *shared = flow->shared;
+    uint32_t open = atomic_fetch_add(&shared->connections, 1) + 1;
+    bool crowded = open > shared->most_connections / 100 * CROWDED_PERCENT;
+
+    flow->conns.limits.idle_ms =
+        crowded && flow->config->idle_ms > CROWDED_IDLE_MS ? CROWDED_IDLE_MS : flow->config->idle_ms;
+    if (open > shared->most_connections && !flow->admin) {
+        atomic_fetch_sub(&shared->connections, 1);
+        METRICS_COUNT(flow->metrics, connections_refused_total);
+        return false;
+    }
+    METRICS_COUNT(flow->metrics, connections);
+    METRICS_COUNT(flow->metrics, connections_total);
+    return true;
+}
+
+static void on_conn_closed(struct conn_context *context)
+{
+    struct flow *flow = LIST_ENTRY(context, struct flow, conns);
+
+    atomic_fetch_sub(&flow->shared->connections, 1);
+    METRICS_ADD(flow->metrics, connections, -1);
+}
+
+struct conn_context *flow_conns(struct flow *flow)
+{
+    return &flow->conns;
+}
+
+static struct conn_limits conn_limits_of(const struct config *config)
+{
+    return (struct conn_limits){
+        .http = {.line_bytes = 8192,
+                 .head_bytes = config->limits.header_bytes,
+                 .headers = config->limits.headers,
+                 .overhead_bytes = 16384},
+        .header_ms = config->header_ms,
+        .body_ms = config->body_ms,
+        .idle_ms = config->idle_ms,
+        .stall_ms = config->client_stall_ms,
+        .high_water = config->limits.high_water,
+        .low_water = config->limits.low_water,
+        .ahead_bytes = 65536,
+    };
+}
+
+/* --- life --- */
+
+static void reach_backends(struct flow *flow)
+{
+    const struct config *config = flow->config;
+
+    flow->curl = curl_loop_new(flow->loop, IDLE_CONNECTIONS);
+    flow->upstreams = alloc_zeroed(config->backend_count * sizeof(struct upstream *));
+    for (uint32_t i = 0; i < config->backend_count; i++)
+        if (config->backends[i].kind != KIND_ECHO)
+            flow->upstreams[i] = upstream_new(flow->loop, flow->curl, &config->backends[i]);
+    flow->catalog = catalog_new(config);
+    flow->health = health_new(config->backend_count);
+    flow->discovery = discovery_new(flow);
+    flow->variants = variants_new(config);
+}
+
+struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metrics *metrics, bool admin)
+{
+    struct flow *flow = ALLOC_NEW(struct flow);
+    struct conn_limits limits = conn_limits_of(shared->config);
+    uint64_t tick_ms = shared->config->keepalive_ms / 4;
+
+    flow->loop = loop;
+    flow->shared = shared;
+    flow->config = shared->config;
+    flow->metrics = metrics;
+    flow->admin = admin;
+    list_init(&flow->exchanges);
+    list_init(&flow->ready);
+    list_init(&flow->streams);
+    conn_context_init(&flow->conns, loop, &exchange_conn_events, &limits);
+    flow->conns.closed = on_conn_closed;
+
+    uv_check_init(loop, &flow->check);
+    uv_idle_init(loop, &flow->idle);
+    uv_timer_init(loop, &flow->ticker);
+    flow->check.data = flow->idle.data = flow->ticker.data = flow;
+    uv_check_start(&flow->check, on_check);
+    uv_timer_start(&flow->ticker, deliver_tick, tick_ms ? tick_ms : 1, tick_ms ? tick_ms : 1);
+
+    flight_context_init(&flow->flights, loop);
+    flow->flights.answer_bytes = flow->config->limits.answer_bytes;
+    flow->flights.event_bytes = flow->config->limits.event_bytes;
+    flow->flights.note = on_note;
+    flow->flights.may_retry = on_may_retry;
+    flow->flights.data = flow;
+    if (!admin)
+        reach_backends(flow);
+    return flow;
+}
+
+void flow_drain(struct flow *flow)
+{
+    conn_drain_all(&flow->conns);
+}
+
+void flow_abort(struct flow *flow)
+{
+    struct failure failure = {.kind = FAIL_DRAINING, .message = BYTES("The gateway is shutting down.")};
+
+    flight_cancel_all(&flow->flights, &failure);
+    LIST_EACH(&flow->exchanges, node) {
+        struct exchange *x = LIST_ENTRY(node, struct exchange, link);
+
+        if (x->at < steps_deliver) {
+            x->body_failed = true;
+            x->body_failure = FAIL_DRAINING;
+            x->body_message = "The gateway is shutting down.";
+            x->at = 0;
+        }
+        if (x->choked)
+            exchange_leave(x, "DRAINING"); /* its client takes nothing: it is cut */
+        exchange_resume(x);
+    }
+}
+
+bool flow_idle(const struct flow *flow)
+{
+    return flow->conns.count == 0 && list_empty(&flow->exchanges);
+}
+
+static void one_closed(struct flow *flow)
+{
+    if (--flow->closing == 0)
+        flow->closed(flow->closed_data);
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+    one_closed(handle->data);
+}
+
+static void curl_closed(void *data)
+{
+    struct flow *flow = data;
+
+    flow->curl = NULL;
+    one_closed(flow);
+}
+
+void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
+{
+    struct failure failure = {.kind = FAIL_DRAINING, .message = BYTES("The gateway is shutting down.")};
+
+    flush_lines(flow);
+    flow->closed = closed;
+    flow->closed_data = data;
+    flow->closing = 3;
+    flight_cancel_all(&flow->flights, &failure);
+    flow->discovery = discovery_free(flow->discovery);
+    for (uint32_t i = 0; flow->upstreams && i < flow->config->backend_count; i++)
+        upstream_free(flow->upstreams[i]);
+    flow->upstreams = alloc_free(flow->upstreams);
+    if (flow->curl) {
+        flow->closing++;
+        curl_loop_close(flow->curl, curl_closed, flow);
+    }
+    uv_close((uv_handle_t *)&flow->check, handle_closed);
+    uv_close((uv_handle_t *)&flow->idle, handle_closed);
+    uv_close((uv_handle_t *)&flow->ticker, handle_closed);
+}
+
+struct flow *flow_free(struct flow *flow)
+{
+    catalog_free(flow->catalog);
+    health_free(flow->health);
+    variants_free(flow->variants);
+    buffer_deinit(&flow->out);
+    buffer_deinit(&flow->lines);
+    return alloc_free(flow);
+}

@@ -1,0 +1,190 @@
+/*
+ * Strings go out in runs: bytes that need no escape are copied together, up to the next one that does.
+ */
+#include "json/json_write.h"
+
+#include "base/utf8.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define REPLACEMENT "\xef\xbf\xbd"
+#define REPLACEMENT_ASCII "\\ufffd"
+
+static const char hex[] = "0123456789abcdef";
+
+static void write_unit(struct buffer *out, unsigned unit)
+{
+    char text[6] = {'\\', 'u', hex[unit >> 12 & 15], hex[unit >> 8 & 15], hex[unit >> 4 & 15], hex[unit & 15]};
+
+    buffer_append(out, (struct bytes){text, sizeof(text)});
+}
+
+/* The letter that stands for an ASCII byte behind a backslash; 'u' for those that need four digits, 0 for those that
+ * stand for themselves. */
+static char escape_letter(unsigned char byte)
+{
+    switch (byte) {
+    case '"':
+    case '\\':
+        return (char)byte;
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return byte < 0x20 ? 'u' : 0;
+    }
+}
+
+static void write_escape(struct buffer *out, unsigned char byte, char letter)
+{
+    if (letter == 'u') {
+        write_unit(out, byte);
+        return;
+    }
+    buffer_append_char(out, '\\');
+    buffer_append_char(out, letter);
+}
+
+/* TEXT is good UTF-8. */
+static void write_valid(struct buffer *out, struct bytes text)
+{
+    size_t done = 0;
+
+    for (size_t at = 0; at < text.size; at++) {
+        unsigned char byte = (unsigned char)text.data[at];
+        char letter = byte >= 0x20 && byte != '"' && byte != '\\' ? 0 : escape_letter(byte);
+
+        if (!letter)
+            continue;
+        buffer_append(out, (struct bytes){text.data + done, at - done});
+        write_escape(out, byte, letter);
+        done = at + 1;
+    }
+    buffer_append(out, bytes_skip(text, done));
+}
+
+/* The character at AT, of good UTF-8, as one unit or a pair. Returns its size there. */
+static size_t write_character(struct buffer *out, const unsigned char *at)
+{
+    size_t size = at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+    uint32_t code = at[0] & (0xffu >> (size + 1));
+
+    for (size_t i = 1; i < size; i++)
+        code = code << 6 | (at[i] & 0x3f);
+    if (code < 0x10000) {
+        write_unit(out, code);
+        return size;
+    }
+    write_unit(out, 0xd800 + ((code - 0x10000) >> 10));
+    write_unit(out, 0xdc00 + ((code - 0x10000) & 0x3ff));
+    return size;
+}
+
+/* TEXT is good UTF-8. */
+static void write_valid_ascii(struct buffer *out, struct bytes text)
+{
+    const unsigned char *data = (const unsigned char *)text.data;
+    size_t at = 0, done = 0;
+
+    while (at < text.size) {
+        bool colon = data[at] == ':' && at >= 4 && memcmp(data + at - 4, "data", 4) == 0;
+        char letter = colon || data[at] == 0x7f ? 'u' : escape_letter(data[at]);
+
+        if (!letter && data[at] < 0x80) {
+            at++;
+            continue;
+        }
+        buffer_append(out, (struct bytes){text.data + done, at - done});
+        if (data[at] >= 0x80)
+            at += write_character(out, data + at);
+        else
+            write_escape(out, data[at++], letter);
+        done = at;
+    }
+    buffer_append(out, bytes_skip(text, done));
+}
+
+/* TEXT between quotes: its valid stretches by WRITE, each byte that belongs to none as REPLACEMENT. */
+static void write_quoted(struct buffer *out, struct bytes text, void (*write)(struct buffer *, struct bytes),
+                         struct bytes replacement)
+{
+    buffer_reserve(out, text.size + 2);
+    buffer_append_char(out, '"');
+    while (text.size) {
+        size_t valid = utf8_valid_prefix(text);
+
+        if (valid)
+            write(out, (struct bytes){text.data, valid});
+        text = bytes_skip(text, valid);
+        if (text.size) {
+            buffer_append(out, replacement);
+            text = bytes_skip(text, 1);
+        }
+    }
+    buffer_append_char(out, '"');
+}
+
+void json_write_string(struct buffer *out, struct bytes text)
+{
+    write_quoted(out, text, write_valid, BYTES(REPLACEMENT));
+}
+
+void json_write_string_ascii(struct buffer *out, struct bytes text)
+{
+    write_quoted(out, text, write_valid_ascii, BYTES(REPLACEMENT_ASCII));
+}
+
+void json_write_name(struct buffer *out, const char *name)
+{
+    char last = out->size ? out->data[out->size - 1] : '{';
+
+    if (last != '{' && last != '[')
+        buffer_append_char(out, ',');
+    buffer_append_char(out, '"');
+    buffer_append_text(out, name);
+    buffer_append(out, BYTES("\":"));
+}
+
+void json_write_member_string(struct buffer *out, const char *name, struct bytes text)
+{
+    json_write_name(out, name);
+    json_write_string(out, text);
+}
+
+void json_write_member_i64(struct buffer *out, const char *name, int64_t value)
+{
+    json_write_name(out, name);
+    buffer_append_i64(out, value);
+}
+
+void json_write_member_raw(struct buffer *out, const char *name, struct bytes value)
+{
+    json_write_name(out, name);
+    buffer_append(out, value);
+}
+
+void json_write_double(struct buffer *out, double value)
+{
+    char text[32];
+    int size = 0;
+
+    if (!isfinite(value)) {
+        buffer_append(out, BYTES("null"));
+        return;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        size = snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    buffer_append(out, (struct bytes){text, (size_t)size});
+}

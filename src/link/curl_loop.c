@@ -1,0 +1,350 @@
+/*
+ * The multi's eyes and clock.
+ *
+ * Sockets: libcurl says REMOVE at the end of each request and IN again at the next one on the same connection. Obeying
+ * would cost two to six epoll calls per request, so REMOVE only makes the poll handle dormant: it stays registered,
+ * and nothing has to be done when the old wish comes back. A dormant handle that wakes up (the peer closed, or a
+ * paused transfer has bytes waiting) is stopped then. The descriptor is closed by us, after its poll handle.
+ *
+ * Clock: libcurl's timer of 0, new transfers, resumed ones and reports of finished ones all wait for turn(), which runs
+ * once right after the loop's batch of socket events (a check handle), or before the loop goes to sleep (an idle
+ * handle, active only while there is something to do, so that the loop does not sleep on it). No owner is ever called
+ * from inside transfer_start() or transfer_resume(), and `done` never from inside libcurl.
+ */
+#include "link/curl_private.h"
+
+#include "base/alloc.h"
+
+#include <assert.h>
+#include <unistd.h>
+
+enum { ROUNDS_PER_TURN = 4 };
+
+struct curl_socket {
+    uv_poll_t poll;
+    struct curl_loop *loop;
+    int fd;
+    int wish;    /* what libcurl waits for: UV_READABLE, UV_WRITABLE; 0: dormant */
+    int watched; /* what the poll handle is registered for */
+};
+
+void curl_loop_global_init(void)
+{
+    CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+
+    assert(code == CURLE_OK);
+    (void)code;
+}
+
+/* --- calling libcurl ------------------------------------------------------------------------------------------- */
+
+static void bury_doomed(struct curl_loop *loop)
+{
+    struct list *node;
+
+    while ((node = list_first(&loop->doomed)))
+        transfer_bury(LIST_ENTRY(node, struct transfer, node));
+}
+
+/* Which transfers are over? Any may be, not only the one whose socket woke us. */
+static void collect_finished(struct curl_loop *loop)
+{
+    CURLMsg *message;
+    int left;
+
+    while ((message = curl_multi_info_read(loop->multi, &left))) {
+        char *transfer = NULL;
+        CURLcode code = message->data.result;
+
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+        transfer_finish((struct transfer *)(void *)transfer, code);
+    }
+}
+
+static void act(struct curl_loop *loop, curl_socket_t fd, int events)
+{
+    int running;
+
+    loop->inside = true;
+    curl_multi_socket_action(loop->multi, fd, events, &running);
+    loop->inside = false;
+    bury_doomed(loop);
+    collect_finished(loop);
+}
+
+/* --- sockets --------------------------------------------------------------------------------------------------- */
+
+static void on_socket(uv_poll_t *poll, int status, int events);
+
+static struct curl_socket *socket_at(struct curl_loop *loop, curl_socket_t fd)
+{
+    return (size_t)fd < loop->socket_count ? loop->sockets[fd] : NULL;
+}
+
+static void grow_table(struct curl_loop *loop, size_t needed)
+{
+    size_t count = loop->socket_count ? loop->socket_count : 64;
+
+    while (count < needed)
+        count *= 2;
+    loop->sockets = alloc_resize(loop->sockets, count * sizeof(loop->sockets[0]));
+    memset(loop->sockets + loop->socket_count, 0, (count - loop->socket_count) * sizeof(loop->sockets[0]));
+    loop->socket_count = count;
+}
+
+/* NULL when the kernel will not watch it: then the transfer runs into its owner's deadline. */
+static struct curl_socket *socket_new(struct curl_loop *loop, curl_socket_t fd)
+{
+    struct curl_socket *socket = ALLOC_NEW(struct curl_socket);
+
+    if (uv_poll_init(loop->uv, &socket->poll, fd) != 0)
+        return alloc_free(socket);
+    if ((size_t)fd >= loop->socket_count)
+        grow_table(loop, (size_t)fd + 1);
+    socket->loop = loop;
+    socket->fd = fd;
+    socket->poll.data = socket;
+    loop->sockets[fd] = socket;
+    loop->open_handles++;
+    return socket;
+}
+
+static void watch(struct curl_socket *socket)
+{
+    if (socket->wish == 0 || socket->wish == socket->watched)
+        return;
+    uv_poll_start(&socket->poll, socket->wish, on_socket);
+    socket->watched = socket->wish;
+}
+
+static void on_socket(uv_poll_t *poll, int status, int events)
+{
+    struct curl_socket *socket = poll->data;
+    struct curl_loop *loop = socket->loop;
+    int fd = socket->fd;
+    int flags = (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
+
+    if (status < 0) {
+        /* libuv has stopped the handle. With IN libcurl still reads what came before the error. */
+        socket->watched = 0;
+        flags = CURL_CSELECT_ERR | CURL_CSELECT_IN;
+    }
+    if (socket->wish == 0) {
+        uv_poll_stop(poll);
+        socket->watched = 0;
+        return;
+    }
+    act(loop, fd, flags);
+    if (status < 0 && socket_at(loop, fd) == socket)
+        watch(socket);
+}
+
+/* CURLMOPT_SOCKETFUNCTION */
+static int on_wish(CURL *easy, curl_socket_t fd, int what, void *data, void *unused)
+{
+    struct curl_loop *loop = data;
+    struct curl_socket *socket = socket_at(loop, fd);
+
+    if (what == CURL_POLL_REMOVE) {
+        if (socket)
+            socket->wish = 0;
+        return 0;
+    }
+    if (!socket)
+        socket = socket_new(loop, fd);
+    if (socket) {
+        socket->wish = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+        watch(socket);
+    }
+    return 0;
+}
+
+static void handle_closed(struct curl_loop *loop)
+{
+    if (--loop->open_handles > 0)
+        return;
+    loop->closed(loop->closed_data);
+    alloc_free(loop->sockets);
+    alloc_free(loop);
+}
+
+static void on_socket_closed(uv_handle_t *handle)
+{
+    struct curl_socket *socket = handle->data;
+    struct curl_loop *loop = socket->loop;
+
+    alloc_free(socket);
+    handle_closed(loop);
+}
+
+int curl_loop_close_socket(void *data, curl_socket_t fd)
+{
+    struct curl_loop *loop = data;
+    struct curl_socket *socket = socket_at(loop, fd);
+
+    if (socket) {
+        loop->sockets[fd] = NULL;
+        uv_close((uv_handle_t *)&socket->poll, on_socket_closed); /* this stops it, before the number is free */
+    }
+    return close(fd);
+}
+
+/* --- the turn -------------------------------------------------------------------------------------------------- */
+
+static bool has_work(const struct curl_loop *loop)
+{
+    return loop->due || !list_empty(&loop->starting) || !list_empty(&loop->waking) || !list_empty(&loop->finished);
+}
+
+static void begin_starting(struct curl_loop *loop)
+{
+    struct list *node;
+
+    while ((node = list_first(&loop->starting)))
+        transfer_begin(LIST_ENTRY(node, struct transfer, node));
+}
+
+static void wake_resumed(struct curl_loop *loop)
+{
+    struct list *node;
+
+    while ((node = list_first(&loop->waking))) {
+        struct transfer *transfer = LIST_ENTRY(node, struct transfer, wake);
+
+        list_remove(node);
+        loop->inside = true;
+        transfer_wake(transfer);
+        loop->inside = false;
+        bury_doomed(loop);
+    }
+}
+
+/* Those finished by now: one that an owner makes finish at once waits for the next round. */
+static void report_finished(struct curl_loop *loop)
+{
+    struct list batch, *node;
+
+    list_init(&batch);
+    while ((node = list_first(&loop->finished))) {
+        list_remove(node);
+        list_append(&batch, node);
+    }
+    while ((node = list_first(&batch)))
+        transfer_report(LIST_ENTRY(node, struct transfer, node));
+}
+
+static void turn(struct curl_loop *loop)
+{
+    for (int round = 0; round < ROUNDS_PER_TURN && has_work(loop); round++) {
+        begin_starting(loop);
+        wake_resumed(loop);
+        if (loop->due) {
+            loop->due = false;
+            act(loop, CURL_SOCKET_TIMEOUT, 0);
+        }
+        report_finished(loop);
+    }
+    if (!has_work(loop))
+        uv_idle_stop(&loop->idle);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    turn(idle->data);
+}
+
+static void on_check(uv_check_t *check)
+{
+    struct curl_loop *loop = check->data;
+
+    if (uv_is_active((uv_handle_t *)&loop->idle))
+        turn(loop);
+}
+
+void curl_loop_arm(struct curl_loop *loop)
+{
+    uv_idle_start(&loop->idle, on_idle); /* does nothing when it is active */
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    act(timer->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* CURLMOPT_TIMERFUNCTION: each call replaces the wish before. */
+static int on_timer_wish(CURLM *multi, long timeout_ms, void *data)
+{
+    struct curl_loop *loop = data;
+
+    loop->due = timeout_ms == 0;
+    if (timeout_ms > 0)
+        uv_timer_start(&loop->timer, on_timer, (uint64_t)timeout_ms, 0);
+    else
+        uv_timer_stop(&loop->timer);
+    if (loop->due)
+        curl_loop_arm(loop);
+    return 0;
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------ */
+
+static CURLM *multi_new(struct curl_loop *loop)
+{
+    CURLM *multi = curl_multi_init();
+
+    assert(multi);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_wish);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, loop);
+    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer_wish);
+    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, loop);
+    curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    return multi;
+}
+
+struct curl_loop *curl_loop_new(uv_loop_t *uv, unsigned idle_connections)
+{
+    struct curl_loop *loop = ALLOC_NEW(struct curl_loop);
+
+    loop->uv = uv;
+    loop->idle_limit = idle_connections;
+    list_init(&loop->starting);
+    list_init(&loop->waking);
+    list_init(&loop->finished);
+    list_init(&loop->doomed);
+    uv_timer_init(uv, &loop->timer);
+    uv_idle_init(uv, &loop->idle);
+    uv_check_init(uv, &loop->check);
+    loop->timer.data = loop->idle.data = loop->check.data = loop;
+    loop->open_handles = 3;
+    uv_check_start(&loop->check, on_check);
+    uv_unref((uv_handle_t *)&loop->check);
+    loop->multi = multi_new(loop);
+    loop->share = curl_share_init();
+    assert(loop->share);
+    curl_share_setopt(loop->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    return loop;
+}
+
+static void on_own_closed(uv_handle_t *handle)
+{
+    handle_closed(handle->data);
+}
+
+void curl_loop_close(struct curl_loop *loop, void (*closed)(void *data), void *data)
+{
+    assert(loop->running == 0 && loop->idle_handles == 0 && !loop->inside);
+    loop->closed = closed;
+    loop->closed_data = data;
+    curl_multi_cleanup(loop->multi);
+    curl_share_cleanup(loop->share);
+    uv_close((uv_handle_t *)&loop->timer, on_own_closed);
+    uv_close((uv_handle_t *)&loop->idle, on_own_closed);
+    uv_close((uv_handle_t *)&loop->check, on_own_closed);
+}
+
+unsigned curl_loop_idle_handles(const struct curl_loop *loop)
+{
+    return loop->idle_handles;
+}

@@ -1,0 +1,161 @@
+/*
+ * Where requests go, in the form libcurl wants it: the URL's front, and the header lists made once, because libcurl
+ * prints headers byte by byte for each request.
+ */
+#include "link/curl_private.h"
+
+#include "base/alloc.h"
+#include "link/resolve.h"
+
+#include <assert.h>
+
+static bool is_plain(struct bytes text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+
+        if (byte < 0x20 || byte == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+/* Only what a host may consist of: in a URL another byte would mean something else. */
+static bool is_host(struct bytes host)
+{
+    for (size_t i = 0; i < host.size; i++) {
+        char byte = host.data[i];
+        bool letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9');
+
+        if (!letter && (byte == '\0' || !strchr(".-_:", byte)))
+            return false;
+    }
+    return true;
+}
+
+static char *text_of(struct bytes view)
+{
+    char *text = alloc_bytes(view.size + 1);
+
+    if (view.size)
+        memcpy(text, view.data, view.size);
+    text[view.size] = '\0';
+    return text;
+}
+
+static char *buffer_text(struct buffer *buffer)
+{
+    char *text = text_of(buffer_bytes(buffer));
+
+    buffer_deinit(buffer);
+    return text;
+}
+
+static char *build_url(const struct transfer_target_spec *spec)
+{
+    struct bytes host = spec->host.size ? spec->host : BYTES("localhost");
+    bool is_v6 = memchr(host.data, ':', host.size) != NULL;
+    unsigned usual_port = spec->tls ? 443 : 80;
+    struct buffer url;
+
+    buffer_init(&url);
+    buffer_append_text(&url, spec->tls ? "https://" : "http://");
+    buffer_append_text(&url, is_v6 ? "[" : "");
+    buffer_append(&url, host);
+    buffer_append_text(&url, is_v6 ? "]" : "");
+    if (spec->port && spec->port != usual_port)
+        buffer_printf(&url, ":%u", spec->port);
+    buffer_append_text(&url, "/");
+    return buffer_text(&url);
+}
+
+static char *build_lookup(const struct transfer_target_spec *spec)
+{
+    struct buffer key;
+
+    if (spec->unix_path.size || resolve_is_literal(spec->host))
+        return NULL;
+    buffer_init(&key);
+    buffer_printf(&key, "%.*s:%u", BYTES_ARG(spec->host), spec->port ? spec->port : spec->tls ? 443 : 80);
+    return buffer_text(&key);
+}
+
+static void add_header(struct curl_slist **list, const char *text)
+{
+    struct curl_slist *longer = curl_slist_append(*list, text);
+
+    assert(longer);
+    *list = longer;
+}
+
+static void build_headers(struct transfer_target *target, struct bytes api_key)
+{
+    struct buffer authorization;
+
+    buffer_init(&authorization);
+    buffer_printf(&authorization, "Authorization: Bearer %.*s", BYTES_ARG(api_key));
+    buffer_append_char(&authorization, '\0');
+    for (int kind = 0; kind < HEADERS_COUNT; kind++) {
+        struct curl_slist **list = &target->headers[kind];
+
+        add_header(list, "User-Agent: embergate/" EMBERGATE_VERSION);
+        add_header(list, kind == HEADERS_ASK_STREAM ? "Accept: text/event-stream" : "Accept: application/json");
+        if (api_key.size)
+            add_header(list, authorization.data);
+        if (kind != HEADERS_GET) {
+            add_header(list, "Content-Type: application/json");
+            add_header(list, "Expect:"); /* else libcurl asks for leave before a large body */
+        }
+    }
+    explicit_bzero(authorization.data, authorization.size);
+    buffer_deinit(&authorization);
+}
+
+struct transfer_target *transfer_target_new(struct curl_loop *loop, const struct transfer_target_spec *spec)
+{
+    struct transfer_target *target;
+
+    if (!is_host(spec->host) || !is_plain(spec->unix_path) || !is_plain(spec->api_key) || !is_plain(spec->ca_file))
+        return NULL;
+    if (spec->host.size == 0 && spec->unix_path.size == 0)
+        return NULL;
+    target = ALLOC_NEW(struct transfer_target);
+    target->loop = loop;
+    target->connect_ms = spec->connect_ms;
+    target->tls = spec->tls;
+    target->url = build_url(spec);
+    target->lookup = build_lookup(spec);
+    target->unix_path = spec->unix_path.size ? text_of(spec->unix_path) : NULL;
+    target->ca_file = spec->ca_file.size ? text_of(spec->ca_file) : NULL;
+    build_headers(target, spec->api_key);
+    list_init(&target->idle);
+    return target;
+}
+
+struct transfer_target *transfer_target_free(struct transfer_target *target)
+{
+    if (!target)
+        return NULL;
+    assert(target->live == 0);
+    LIST_EACH(&target->idle, node) {
+        target->loop->idle_handles--;
+        transfer_free(LIST_ENTRY(node, struct transfer, node));
+    }
+    for (int kind = 0; kind < HEADERS_COUNT; kind++)
+        curl_slist_free_all(target->headers[kind]);
+    alloc_free(target->url);
+    alloc_free(target->lookup);
+    alloc_free(target->unix_path);
+    alloc_free(target->ca_file);
+    return alloc_free(target);
+}
+
+void transfer_target_resolved(struct transfer_target *target, const char *address)
+{
+    size_t size = strlen(address);
+
+    if (size >= sizeof(target->address) || strcmp(address, target->address) == 0)
+        return;
+    memcpy(target->address, address, size + 1);
+    target->address_version++;
+}

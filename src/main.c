@@ -1,0 +1,306 @@
+/*
+ * The process: arguments, configuration, one worker per core, signals, the orderly end.
+ *
+ * The main thread runs the administration's worker (health, metrics, signals); the others run the gateway. SIGTERM or
+ * SIGINT: readiness off, listeners closed, open answers finish; after `drain` what is left is ended with an error;
+ * a second signal ends at once.
+ */
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/arguments.h"
+#include "link/curl_loop.h"
+#include "worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Descriptors kept from the clients: loops, listeners, logs, the administration. */
+#define SPARE_DESCRIPTORS 64
+/* After the drain time: for the error events to leave. */
+#define LAST_MS 1000
+
+struct gateway {
+    struct config *config;
+    struct flow_shared shared;
+    struct worker *admin;
+    struct worker **workers;
+    unsigned count;
+    _Atomic unsigned running;
+    bool draining;
+    uv_signal_t terminate, interrupt;
+    uv_timer_t drain_timer;
+    uv_async_t worker_ended;
+};
+
+/* --- the end --- */
+
+static void close_admin(struct gateway *gateway)
+{
+    uv_close((uv_handle_t *)&gateway->terminate, NULL);
+    uv_close((uv_handle_t *)&gateway->interrupt, NULL);
+    uv_close((uv_handle_t *)&gateway->drain_timer, NULL);
+    uv_close((uv_handle_t *)&gateway->worker_ended, NULL);
+    worker_drain(gateway->admin);
+    worker_abort(gateway->admin);
+}
+
+static void on_worker_ended(uv_async_t *async)
+{
+    struct gateway *gateway = async->data;
+
+    if (atomic_load(&gateway->running) == 0)
+        close_admin(gateway);
+}
+
+/* From the worker's own thread. */
+static void worker_has_ended(void *data)
+{
+    struct gateway *gateway = data;
+
+    atomic_fetch_sub(&gateway->running, 1);
+    uv_async_send(&gateway->worker_ended);
+}
+
+static void on_last_moment(uv_timer_t *timer)
+{
+    log_line("embergate: some connections did not end in time; leaving them");
+    _exit(0);
+}
+
+static void on_drain_over(uv_timer_t *timer)
+{
+    struct gateway *gateway = timer->data;
+
+    log_line("embergate: drain time is over, ending what is still open");
+    for (unsigned i = 0; i < gateway->count; i++)
+        worker_abort(gateway->workers[i]);
+    uv_timer_start(timer, on_last_moment, LAST_MS, 0);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct gateway *gateway = handle->data;
+
+    if (gateway->draining) {
+        log_line("embergate: second signal, leaving at once");
+        _exit(1);
+    }
+    gateway->draining = true;
+    log_line("embergate: signal %d, draining for at most %u ms", number, gateway->config->drain_ms);
+    atomic_store(&gateway->shared.ready, false);
+    for (unsigned i = 0; i < gateway->count; i++)
+        worker_drain(gateway->workers[i]);
+    uv_timer_start(&gateway->drain_timer, on_drain_over, gateway->config->drain_ms, 0);
+}
+
+/* --- the start --- */
+
+/* The descriptor limit raised as far as it goes; how many clients fit, each with one upstream. */
+static uint32_t most_connections(const struct config *config)
+{
+    struct rlimit limit = {1024, 1024};
+    uint64_t spare, fit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max > 1 << 20 ? 1 << 20 : limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    spare = SPARE_DESCRIPTORS + 16 * config->workers;
+    if (spare > limit.rlim_cur / 2)
+        spare = limit.rlim_cur / 2;
+    fit = (limit.rlim_cur - spare) / 2;
+    if (config->limits.connections && config->limits.connections < fit)
+        return config->limits.connections;
+    return fit > UINT32_MAX ? UINT32_MAX : (uint32_t)fit;
+}
+
+static int cannot_listen(const struct config_address *address, int error)
+{
+    if (address->unix_path.size)
+        log_line("embergate: cannot listen on unix:%.*s: %s", BYTES_ARG(address->unix_path), uv_strerror(error));
+    else
+        log_line("embergate: cannot listen on %.*s port %u: %s", BYTES_ARG(address->host), address->port,
+                 uv_strerror(error));
+    return error;
+}
+
+/* The first worker decides on ports and opens unix sockets; the others follow it. */
+static int start_workers(struct gateway *gateway)
+{
+    struct config *config = gateway->config;
+    struct config_address *addresses = alloc_zeroed(config->listen_count * sizeof(*addresses));
+    int *inherited = alloc_zeroed(config->listen_count * sizeof(*inherited));
+    unsigned bad = 0;
+    int r = 0;
+
+    for (uint32_t i = 0; i < config->listen_count; i++) {
+        addresses[i] = config->listen[i];
+        inherited[i] = -1;
+    }
+    while (gateway->count < config->workers) {
+        struct metrics *metrics = gateway->shared.sets[gateway->count];
+
+        r = worker_new(&gateway->shared, metrics, false, addresses, config->listen_count, inherited, worker_has_ended,
+                       gateway, &gateway->workers[gateway->count], &bad);
+        if (r < 0) {
+            cannot_listen(&addresses[bad], r);
+            break;
+        }
+        for (uint32_t i = 0; i < config->listen_count && gateway->count == 0; i++) {
+            addresses[i].port = worker_port(gateway->workers[0], i);
+            if (addresses[i].unix_path.size)
+                inherited[i] = worker_descriptor(gateway->workers[0], i);
+        }
+        gateway->count++;
+    }
+    alloc_free(addresses);
+    alloc_free(inherited);
+    return r;
+}
+
+static void watch_signals(struct gateway *gateway)
+{
+    uv_loop_t *loop = worker_loop(gateway->admin);
+
+    uv_signal_init(loop, &gateway->terminate);
+    uv_signal_init(loop, &gateway->interrupt);
+    uv_timer_init(loop, &gateway->drain_timer);
+    uv_async_init(loop, &gateway->worker_ended, on_worker_ended);
+    gateway->terminate.data = gateway->interrupt.data = gateway;
+    gateway->drain_timer.data = gateway->worker_ended.data = gateway;
+    uv_signal_start(&gateway->terminate, on_signal, SIGTERM);
+    uv_signal_start(&gateway->interrupt, on_signal, SIGINT);
+}
+
+static bool is_loopback(const struct config_address *address)
+{
+    return address->unix_path.size || bytes_start_with(address->host, BYTES("127.")) ||
+           bytes_equal(address->host, BYTES("::1"));
+}
+
+static void announce(struct gateway *gateway)
+{
+    const struct config *config = gateway->config;
+
+    log_line("embergate %s: %u workers, at most %u connections", EMBERGATE_VERSION, gateway->count,
+             gateway->shared.most_connections);
+    for (uint32_t i = 0; i < config->listen_count; i++) {
+        log_line("embergate: listening on %s", worker_listens(gateway->workers[0], i));
+        if (!is_loopback(&config->listen[i]))
+            log_line("embergate: WARNING: this address is reachable from other machines, and no client has to show "
+                     "a key");
+    }
+    if (config->has_admin)
+        log_line("embergate: admin on %s", worker_listens(gateway->admin, 0));
+}
+
+/* One thread takes the signals. */
+static int run_threads(struct gateway *gateway)
+{
+    sigset_t all, before;
+    int r = 0;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    for (unsigned i = 0; i < gateway->count && r == 0; i++) {
+        atomic_fetch_add(&gateway->running, 1);
+        r = worker_start(gateway->workers[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r < 0) {
+        log_line("embergate: cannot start a thread: %s", uv_strerror(r));
+        _exit(1);
+    }
+    atomic_store(&gateway->shared.ready, true);
+    announce(gateway);
+    worker_run(gateway->admin);
+    return 0;
+}
+
+static int serve(struct config *config)
+{
+    struct gateway gateway = {.config = config};
+    unsigned sets = config->workers + 1, bad;
+    int r;
+
+    gateway.shared.config = config;
+    gateway.shared.started = clock_wall_s();
+    gateway.shared.most_connections = most_connections(config);
+    gateway.shared.set_count = sets;
+    gateway.shared.sets = alloc_zeroed(sets * sizeof(struct metrics *));
+    for (unsigned i = 0; i < sets; i++)
+        gateway.shared.sets[i] = ALLOC_NEW(struct metrics);
+    gateway.workers = alloc_zeroed(config->workers * sizeof(struct worker *));
+
+    r = worker_new(&gateway.shared, gateway.shared.sets[sets - 1], true, &config->admin, config->has_admin, NULL, NULL,
+                   NULL, &gateway.admin, &bad);
+    if (r < 0)
+        cannot_listen(&config->admin, r);
+    else
+        r = start_workers(&gateway);
+    if (r < 0)
+        _exit(1);
+    watch_signals(&gateway);
+    run_threads(&gateway);
+
+    for (unsigned i = 0; i < gateway.count; i++)
+        worker_free(gateway.workers[i]);
+    worker_free(gateway.admin);
+    for (unsigned i = 0; i < sets; i++)
+        alloc_free(gateway.shared.sets[i]);
+    alloc_free(gateway.shared.sets);
+    alloc_free(gateway.workers);
+    log_line("embergate: done");
+    return 0;
+}
+
+static int configure_and_serve(const struct arguments *arguments)
+{
+    const char *name = arguments->file ? arguments->file : "command line";
+    struct config *config;
+    struct buffer errors;
+    int r;
+
+    buffer_init(&errors);
+    r = config_read(arguments->file, &arguments->overrides, &errors, &config);
+    if (r != 0) {
+        fprintf(stderr, "%.*s", BYTES_ARG(buffer_bytes(&errors)));
+        buffer_deinit(&errors);
+        return 1;
+    }
+    buffer_deinit(&errors);
+    if (arguments->check)
+        fprintf(stderr, "%s: ok\n", name);
+    else
+        r = serve(config);
+    config_unref(config);
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments;
+    struct buffer errors;
+    int r;
+
+    signal(SIGPIPE, SIG_IGN);
+    buffer_init(&errors);
+    r = arguments_init(&arguments, argc, argv, &errors);
+    if (r != 0)
+        fprintf(stderr, "%.*s", BYTES_ARG(buffer_bytes(&errors)));
+    buffer_deinit(&errors);
+    if (r == 0 && arguments.help) {
+        fputs(arguments_help, stdout);
+    } else if (r == 0 && arguments.version) {
+        puts("embergate " EMBERGATE_VERSION);
+    } else if (r == 0) {
+        curl_loop_global_init();
+        r = configure_and_serve(&arguments);
+    }
+    arguments_deinit(&arguments);
+    return r ? 1 : 0;
+}

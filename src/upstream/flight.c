@@ -1,0 +1,290 @@
+/*
+ * The life of a flight:
+ *
+ *   start -> candidate -> [adapters] -> ask -> listen (flight_listen.c) -> finished | failed
+ *               ^                                                             |
+ *               +---------- next candidate, while nothing was said -----------+
+ *
+ * Another candidate is asked when this one could not be reached, or (once, within a budget) when it answered that it
+ * cannot. Never after it may have begun to work: an answer is paid for.
+ */
+#include "upstream/flight_private.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+/* The Goodfire client waits 10 s for logits. */
+#define TALK_MS 9500
+
+void flight_context_init(struct flight_context *context, uv_loop_t *loop)
+{
+    *context = (struct flight_context){.loop = loop};
+    list_init(&context->flights);
+}
+
+void flight_note(struct flight *flight, enum flight_note note, const struct failure *failure)
+{
+    flight->context->note(flight->context->data, note, flight_candidate(flight)->backend, failure);
+}
+
+struct flight *flight_free(struct flight *flight)
+{
+    list_remove(&flight->link);
+    if (flight->call)
+        flight_note(flight, FLIGHT_CALL_ENDED, NULL);
+    flight->call = call_cancel(flight->call);
+    flight->echo = echo_cancel(flight->echo);
+    flight_listen_reset(flight);
+    logits_free(flight->talk);
+    buffer_deinit(&flight->body);
+    transcript_unref(flight->transcript);
+    question_unref(flight->question);
+    arena_deinit(&flight->arena);
+    return alloc_free(flight);
+}
+
+/* --- asking --- */
+
+static struct config_timeouts timeouts_of(const struct flight *flight)
+{
+    struct config_timeouts timeouts = flight->candidates[flight->at].backend->timeouts;
+
+    if (flight->stage == STAGE_TALK) {
+        uint64_t now = clock_ms();
+        uint32_t left = flight->talk_deadline > now ? (uint32_t)(flight->talk_deadline - now) : 1;
+
+        timeouts.total = timeouts.total < left ? timeouts.total : left;
+    }
+    if (flight->stage == STAGE_ANSWER && !flight->question->request.stream)
+        timeouts.first_byte = 0;
+    return timeouts;
+}
+
+void flight_send(struct flight *flight, bool fresh)
+{
+    struct call_request request = {
+        .get = flight->asked.get,
+        .path = flight->asked.path,
+        .body = flight->asked.body,
+        .event_stream = flight->stage == STAGE_ANSWER && flight->question->request.stream,
+        .fresh = fresh,
+        .timeouts = timeouts_of(flight),
+    };
+
+    flight_listen_reset(flight);
+    flight->stale_retried = fresh;
+    transcript_facts(flight->transcript)->attempts++;
+    flight_note(flight, FLIGHT_CALL, NULL);
+    flight->call = call_start(flight_candidate(flight)->upstream, &request, &flight_events, flight);
+}
+
+static struct backend_ask ask_of(struct flight *flight)
+{
+    struct flight_candidate *candidate = flight_candidate(flight);
+
+    return (struct backend_ask){
+        .request = &flight->question->request,
+        .client = flight->client,
+        .backend = candidate->backend,
+        .kind = candidate->kind,
+        .upstream_model = candidate->upstream_model,
+        .steering = &candidate->steering,
+        .defaults = candidate->defaults,
+        .fixed = candidate->fixed,
+        .arena = &flight->arena,
+    };
+}
+
+static void echo_ended(void *data)
+{
+    struct flight *flight = data;
+
+    flight->echo = NULL;
+    flight_finished(flight);
+}
+
+static void start_echo(struct flight *flight, const struct backend_ask *ask)
+{
+    struct backend_request request;
+    struct echo_question question = {
+        .operation = ask->request->operation,
+        .pace_ms = ask->backend->echo_pace_ms,
+        .model = ask->upstream_model,
+        .steering = ask->steering,
+    };
+    struct failure failure;
+
+    if (backend_write_request(ask, &request, &failure) < 0) {
+        flight_failed(flight, &failure);
+        return;
+    }
+    question.body = request.body;
+    transcript_facts(flight->transcript)->attempts++;
+    flight->echo = echo_start(flight->context->loop, &question, flight->transcript, echo_ended, flight, &failure);
+    if (!flight->echo)
+        flight_failed(flight, &failure);
+}
+
+void flight_ask(struct flight *flight)
+{
+    struct backend_ask ask = ask_of(flight);
+    struct failure failure;
+
+    if (flight_candidate(flight)->kind == KIND_ECHO) {
+        start_echo(flight, &ask);
+        return;
+    }
+    if (ask.request->operation == CHAT_LOGITS) {
+        flight->stage = STAGE_TALK;
+        flight->talk = logits_start(&ask, &failure);
+        if (flight->talk)
+            flight_talk(flight, 0, BYTES_NONE);
+        else
+            flight_failed(flight, &failure);
+        return;
+    }
+    flight->stage = STAGE_ANSWER;
+    if (backend_write_request(&ask, &flight->asked, &failure) < 0)
+        flight_failed(flight, &failure);
+    else
+        flight_send(flight, false);
+}
+
+static void ask_candidate(struct flight *flight)
+{
+    struct flight_candidate *candidate = flight_candidate(flight);
+
+    transcript_facts(flight->transcript)->backend = candidate->backend->name;
+    flight->talk_deadline = clock_ms() + TALK_MS;
+    if (flight->pass_path.size) {
+        flight->stage = STAGE_PASS;
+        flight->asked = (struct backend_request){
+            .get = flight->pass_get,
+            .path = arena_printf(&flight->arena, "%.*s%.*s", BYTES_ARG(candidate->backend->root),
+                                 BYTES_ARG(flight->pass_path)),
+            .body = buffer_bytes(&flight->question->body),
+        };
+        flight_send(flight, false);
+    } else if (candidate->kind == KIND_LLAMA_SERVER && candidate->steering.lora.size) {
+        flight->stage = STAGE_ADAPTERS;
+        flight->asked = (struct backend_request){
+            .get = true, .path = backend_path(candidate->backend, &flight->arena, "/lora-adapters")};
+        flight_send(flight, false);
+    } else {
+        flight_ask(flight);
+    }
+}
+
+/* --- the ends --- */
+
+void flight_finished(struct flight *flight)
+{
+    struct transcript *transcript = flight->transcript;
+
+    flight->transcript = NULL;
+    flight_note(flight, FLIGHT_GOOD, NULL);
+    transcript_facts(transcript)->prompt_tokens = flight->reading ? flight->answer.prompt_tokens : -1;
+    transcript_facts(transcript)->completion_tokens = flight->reading ? flight->answer.completion_tokens : -1;
+    if (transcript_status(transcript) == TRANSCRIPT_GROWING)
+        transcript_finish(transcript);
+    transcript_unref(transcript);
+    if (flight->call)
+        flight->stage = STAGE_TAIL;
+    else
+        flight_free(flight);
+}
+
+/* Nothing reached this backend, or it said itself that it did nothing. */
+static bool may_ask_another(struct flight *flight, const struct failure *failure)
+{
+    if (flight->at + 1 >= flight->count || transcript_events(flight->transcript) > 0)
+        return false;
+    switch (failure->kind) {
+    case FAIL_UPSTREAM_CONNECT:
+    case FAIL_UPSTREAM_DNS:
+    case FAIL_UPSTREAM_TLS:
+    case FAIL_UNSUPPORTED:
+    case FAIL_STEERING:
+        return true;
+    case FAIL_UPSTREAM_FAILED:
+    case FAIL_UPSTREAM_LOADING:
+    case FAIL_UPSTREAM_BUSY:
+    case FAIL_OVERLOADED:
+        if (flight->answered_retry || !flight->context->may_retry(flight->context->data))
+            return false;
+        flight->answered_retry = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+void flight_failed(struct flight *flight, const struct failure *failure)
+{
+    flight_note(flight, FLIGHT_FAILED, failure);
+    if (flight->call)
+        flight_note(flight, FLIGHT_CALL_ENDED, NULL);
+    flight->call = call_cancel(flight->call);
+    if (may_ask_another(flight, failure)) {
+        flight_note(flight, FLIGHT_FAILOVER, failure);
+        logits_free(flight->talk);
+        flight->talk = NULL;
+        flight->at++;
+        ask_candidate(flight);
+        return;
+    }
+    if (transcript_status(flight->transcript) == TRANSCRIPT_GROWING)
+        transcript_fail(flight->transcript, failure);
+    flight_free(flight);
+}
+
+/* --- the transcript's words to its writer --- */
+
+static void abandoned(void *data)
+{
+    struct flight *flight = data;
+
+    flight_note(flight, FLIGHT_CANCELLED, NULL);
+    flight_free(flight);
+}
+
+static void drained(void *data)
+{
+    struct flight *flight = data;
+
+    flight->paused = false;
+    if (flight->call)
+        call_resume(flight->call);
+    else if (flight->echo)
+        echo_resume(flight->echo);
+}
+
+void flight_start(struct flight_context *context, const struct flight_plan *plan)
+{
+    struct flight *flight = ALLOC_NEW(struct flight);
+    size_t size = plan->count * sizeof(*plan->candidates);
+
+    flight->context = context;
+    list_append(&context->flights, &flight->link);
+    arena_init(&flight->arena);
+    flight->question = question_ref(plan->question);
+    flight->transcript = transcript_ref(plan->transcript);
+    flight->client = plan->client;
+    flight->candidates = memcpy(arena_alloc(&flight->arena, size), plan->candidates, size);
+    flight->count = plan->count;
+    flight->pass_path = plan->pass_path;
+    flight->pass_get = plan->pass_get;
+    transcript_set_writer(flight->transcript, &(struct transcript_writer){drained, abandoned, flight});
+    ask_candidate(flight);
+}
+
+void flight_cancel_all(struct flight_context *context, const struct failure *failure)
+{
+    LIST_EACH(&context->flights, node) {
+        struct flight *flight = LIST_ENTRY(node, struct flight, link);
+
+        if (flight->transcript && transcript_status(flight->transcript) == TRANSCRIPT_GROWING)
+            transcript_fail(flight->transcript, failure);
+        flight_free(flight);
+    }
+}

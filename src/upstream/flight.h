@@ -1,0 +1,64 @@
+/*
+ * One answer being made: candidates are asked in turn until the first event came; what comes back goes into a transcript.
+ *
+ * A flight belongs to itself: it ends with its transcript, or when the transcript's last reader leaves. It holds the
+ * question and the transcript; whoever started it holds nothing of it.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "chat/question.h"
+#include "chat/transcript.h"
+#include "upstream/call.h"
+
+enum flight_note {
+    FLIGHT_CALL,        /* a call was started */
+    FLIGHT_CALL_ENDED,  /* it is over, whichever way */
+    FLIGHT_CANCELLED,   /* nobody waits any more */
+    FLIGHT_RETRIED,     /* a stale pooled connection: the same call once more */
+    FLIGHT_FAILED,      /* a call failed; FAILURE says how */
+    FLIGHT_FAILOVER,    /* the next candidate is asked */
+    FLIGHT_PAUSED,      /* the upstream is held back for a slow reader */
+    FLIGHT_GOOD,        /* the backend gave a complete answer */
+};
+
+/* What the flights of one worker share. */
+struct flight_context {
+    uv_loop_t *loop;
+    struct list flights;
+    uint32_t answer_bytes, event_bytes;
+    /* For the books; BACKEND is the one being asked. May not call back into the flight. */
+    void (*note)(void *data, enum flight_note note, const struct config_backend *backend,
+                 const struct failure *failure);
+    /* May one more backend be asked after one answered that it cannot? */
+    bool (*may_retry)(void *data);
+    void *data;
+};
+
+struct flight_candidate {
+    struct upstream *upstream;      /* NULL for an echo */
+    const struct config_backend *backend;
+    enum config_kind kind;
+    struct bytes upstream_model;
+    const struct config_params *defaults, *fixed;
+    struct chat_steering steering;
+};
+
+struct flight_plan {
+    struct question *question;
+    struct transcript *transcript;
+    enum chat_shape client;
+    const struct flight_candidate *candidates;  /* copied; their views must outlive the flight or lie in the question */
+    unsigned count;
+    /* Pass the question on as it is to this path of the first candidate, and the answer back. */
+    struct bytes pass_path;
+    bool pass_get;
+};
+
+void flight_context_init(struct flight_context *context, uv_loop_t *loop);
+
+/* Set off. The transcript hears of everything, failure at the start included. */
+void flight_start(struct flight_context *context, const struct flight_plan *plan);
+
+/* End all, failing their transcripts with FAILURE. */
+void flight_cancel_all(struct flight_context *context, const struct failure *failure);

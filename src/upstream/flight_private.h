@@ -1,0 +1,76 @@
+/*
+ * Inside a flight: shared by the file that asks and the file that listens.
+ */
+#pragma once
+
+#include "dialect/backend.h"
+#include "dialect/logits.h"
+#include "upstream/echo.h"
+#include "upstream/flight.h"
+#include "upstream/sse.h"
+
+enum flight_stage {
+    STAGE_ADAPTERS, /* is the LoRA id there? llama-server would ignore an unknown one and switch the others off */
+    STAGE_TALK,     /* logits, in several requests */
+    STAGE_ANSWER,   /* the one request whose answer is the answer */
+    STAGE_PASS,     /* an answer passed on as it is */
+    STAGE_TAIL,     /* all was said; the connection is read to its end so that it can be used again */
+};
+
+struct flight {
+    struct flight_context *context;
+    struct list link;
+    struct arena arena;
+    struct question *question;
+    struct transcript *transcript;  /* NULL once it ended */
+    enum chat_shape client;
+
+    struct flight_candidate *candidates;
+    unsigned count, at;
+    struct bytes pass_path;
+    bool pass_get;
+
+    enum flight_stage stage;
+    struct backend_request asked;
+    struct logits_talk *talk;
+    uint64_t talk_deadline;
+    struct call *call;
+    struct echo *echo;
+    bool stale_retried;             /* of the present request */
+    bool answered_retry;            /* one candidate had answered that it cannot, and another was asked */
+    bool paused;
+
+    bool streaming;
+    bool reading;                   /* answer and sse are set up */
+    struct backend_answer answer;
+    struct sse sse;
+    struct buffer body;
+    unsigned status;
+    struct bytes retry_after;
+};
+
+static inline struct flight_candidate *flight_candidate(struct flight *flight)
+{
+    return &flight->candidates[flight->at];
+}
+
+/* --- flight.c --- */
+
+/* Send flight->asked. */
+void flight_send(struct flight *flight, bool fresh);
+/* The question itself, after whatever had to be asked before. */
+void flight_ask(struct flight *flight);
+/* This candidate cannot: the next one, or the end. The flight may be gone afterwards. */
+void flight_failed(struct flight *flight, const struct failure *failure);
+/* The answer is complete. The flight may be gone afterwards. */
+void flight_finished(struct flight *flight);
+void flight_note(struct flight *flight, enum flight_note note, const struct failure *failure);
+struct flight *flight_free(struct flight *flight);
+
+/* --- flight_listen.c --- */
+
+extern const struct transfer_events flight_events;
+/* Forget the last answer, ready for another. */
+void flight_listen_reset(struct flight *flight);
+/* Go on with a logits conversation. */
+void flight_talk(struct flight *flight, unsigned status, struct bytes reply);

@@ -1,0 +1,65 @@
+"""Fixtures: providers and gateways of a test file live as long as the file; each test begins with a clean record."""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import BINARY, Gateway, backend, echo  # noqa: E402
+from provider import Provider  # noqa: E402
+from provider_kinds import KINDS  # noqa: E402
+
+
+def pytest_configure(config):
+    if not os.access(BINARY, os.X_OK) and not config.option.collectonly:
+        pytest.exit(f"{BINARY} is not there: build it first, or set EMBERGATE_BINARY", returncode=2)
+
+
+@pytest.fixture(scope="module")
+def providers():
+    """One provider of each kind."""
+    running = {kind: Provider(kind).__enter__() for kind in KINDS}
+    yield running
+    for provider in running.values():
+        provider.__exit__()
+
+
+@pytest.fixture(autouse=True)
+def clean_record(request):
+    """Forget what earlier tests told the providers of the file."""
+    yield
+    for name in ("providers", "provider"):
+        if name in request.fixturenames:
+            value = request.getfixturevalue(name)
+            for provider in value.values() if isinstance(value, dict) else [value]:
+                provider.forget()
+
+
+LLAMA_8B = "meta-llama/Meta-Llama-3.1-8B-Instruct"
+LLAMA_70B = "meta-llama/Llama-3.3-70B-Instruct"
+SHORT = {"connect": "1s", "first_byte": "1500ms", "between_bytes": "1500ms", "total": "20s"}
+
+
+def house_config(providers, timeouts=None, **more):
+    """One model per kind, named like the kind, asked for as `tiny` there; and `echo`, which has Goodfire's names too."""
+    backends = [echo()] + [backend(kind, provider, **({"timeouts": timeouts} if timeouts else {}))
+                           for kind, provider in providers.items()]
+    models = [{"name": "echo", "aliases": [LLAMA_8B, LLAMA_70B], "backends": ["local"]}]
+    models += [{"name": kind, "backends": [kind], "upstream": "tiny"} for kind in providers]
+    return {"backends": backends, "models": models, **more}
+
+
+@pytest.fixture(scope="module")
+def house(providers):
+    """A gateway in front of one provider of each kind, with an echo beside them."""
+    with Gateway(**house_config(providers)) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def provider():
+    """A single OpenAI-shaped provider."""
+    with Provider("openai") as one:
+        yield one
