@@ -23,4 +23,5 @@ void *arena_zeroed(struct arena *arena, size_t size);
 
 /* A copy of VIEW, followed by a NUL that is not counted. */
 struct bytes arena_copy(struct arena *arena, struct bytes view);
-struct bytes arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct bytes arena_printf(struct arena *arena, const char *format, ...)
+    __attribute__((format(printf, 2, 3), nonnull(2)));

@@ -73,21 +73,31 @@ static bool bounded(const struct rule *rule)
     return rule->min != 0 || rule->max != 0;
 }
 
+/* Beyond all integers or doubles. */
+static void walk_beyond(struct check *check, const struct rule *rule, const struct json_node *node,
+                        const struct place *place)
+{
+    bool negative = json_raw(check->doc, node).data[0] == '-';
+
+    if (!bounded(rule))
+        breach(check, VIOLATION_TYPE, rule, node, place);
+    else
+        breach(check, negative ? VIOLATION_BELOW : VIOLATION_ABOVE, rule, node, place);
+}
+
 static void walk_integer(struct check *check, const struct rule *rule, const struct json_node *node,
                          const struct place *place)
 {
     int64_t value;
     int r = json_i64(check->doc, node, &value);
 
-    if (r == -ERANGE) {
-        bool negative = json_raw(check->doc, node).data[0] == '-';
-
-        breach(check, negative ? VIOLATION_BELOW : VIOLATION_ABOVE, rule, node, place);
-    } else if (r < 0)
+    if (r == -ERANGE)
+        walk_beyond(check, rule, node, place);
+    else if (r < 0)
         breach(check, VIOLATION_TYPE, rule, node, place);
-    else if (value > rule->max)
+    else if (bounded(rule) && value > rule->max)
         breach(check, VIOLATION_ABOVE, rule, node, place);
-    else if (value < rule->min)
+    else if (bounded(rule) && value < rule->min)
         breach(check, VIOLATION_BELOW, rule, node, place);
 }
 
@@ -97,7 +107,7 @@ static void walk_number(struct check *check, const struct rule *rule, const stru
     double value;
 
     if (json_double(check->doc, node, &value) < 0)
-        breach(check, VIOLATION_TYPE, rule, node, place);
+        walk_beyond(check, rule, node, place);
     else if (bounded(rule) && value > (double)rule->max)
         breach(check, VIOLATION_ABOVE, rule, node, place);
     else if (bounded(rule) && value < (double)rule->min)

@@ -68,7 +68,7 @@ static const char *got(const struct violation *violation, const struct json_doc 
         return "an object";
     default:
         if (violation->rule->type == RULE_NUMBER)
-            return "a number with too many digits";
+            return "one that is out of range";
         return json_i64(doc, violation->node, &integer) == 0 ? "an integer" : "a decimal number";
     }
 }

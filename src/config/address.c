@@ -1,5 +1,6 @@
 /*
- * Nothing is looked up here: a listening address is an IP literal, and a backend's name is kept for the resolver.
+ * Nothing is looked up here: a listening address is an IP literal, and a backend's name is kept for the
+ * resolver.
  */
 #include "config/address.h"
 
@@ -13,7 +14,8 @@ static bool read_port(struct bytes text, uint16_t *ret)
 {
     int64_t port;
 
-    if (text.size == 0 || text.size > 5 || text.data[0] == '-' || bytes_to_i64(text, &port) < 0 || port > 65535)
+    if (text.size == 0 || text.size > 5 || text.data[0] == '-' || bytes_to_i64(text, &port) < 0 ||
+        port > 65535)
         return false;
     *ret = (uint16_t)port;
     return true;
@@ -41,7 +43,8 @@ static const char *read_unix(struct arena *arena, struct bytes path, struct byte
     return NULL;
 }
 
-/* Split "host:port" or "[v6]:port"; *RET_PORT begins with the colon or is empty. False: brackets without an end. */
+/* Split "host:port" or "[v6]:port"; *RET_PORT begins with the colon or is empty. False: brackets without an
+ * end. */
 static bool split(struct bytes text, struct bytes *ret_host, struct bytes *ret_port, bool *ret_v6)
 {
     size_t colon;
@@ -98,8 +101,8 @@ static bool is_host_name(struct bytes host)
         return false;
     for (size_t i = 0; i < host.size; i++) {
         char byte = host.data[i], small = (char)(byte | 0x20);
-        bool fine = (small >= 'a' && small <= 'z') || (byte >= '0' && byte <= '9') || byte == '.' || byte == '-' ||
-                    byte == '_';
+        bool fine = (small >= 'a' && small <= 'z') || (byte >= '0' && byte <= '9') || byte == '.' ||
+                    byte == '-' || byte == '_';
 
         if (!fine || (byte == '.' && i + 1 < host.size && host.data[i + 1] == '.'))
             return false;
@@ -126,7 +129,8 @@ static const char *read_authority(struct arena *arena, struct bytes text, struct
     return NULL;
 }
 
-/* The path becomes the root before /v1. A Goodfire server's API has two levels in front of it that are its own. */
+/* The path becomes the root before /v1. A Goodfire server's API has two levels in front of it that are its
+ * own. */
 static const char *read_path(struct arena *arena, struct bytes path, struct config_backend *backend)
 {
     static const struct bytes version = {"/v1", 3}, goodfire = {"/api/inference", 14};

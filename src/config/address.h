@@ -5,12 +5,13 @@
 
 #include "config/config.h"
 
-/* "127.0.0.1:8080", "localhost:8080", "[::1]:8080", "unix:/path". NULL when *RET is set, else what is wrong. Views
- * live in ARENA. */
+/* "127.0.0.1:8080", "localhost:8080", "[::1]:8080", "unix:/path". NULL when *RET is set, else what is wrong.
+ * Views live in ARENA. */
 const char *address_read(struct arena *arena, struct bytes text, struct config_address *ret);
 
-/* "http://host:port/v1", "https://...", "unix:/path": sets tls, host, port, unix_path, root and versionless of
- * BACKEND, whose kind must be known. NULL when that is done, else what is wrong; the text is never part of it. */
+/* "http://host:port/v1", "https://...", "unix:/path": sets tls, host, port, unix_path, root and versionless
+ * of BACKEND, whose kind must be known. NULL when that is done, else what is wrong; the text is never part of
+ * it. */
 const char *address_read_url(struct arena *arena, struct bytes text, struct config_backend *backend);
 
 /* "host:port", "[v6]:port" or "unix:/path": how a backend without a name is called. */

@@ -23,11 +23,13 @@ bool build_free_text(struct build *build, const struct tree_node *node, const ch
         report_node(build->report, node, "the environment variable %.*s is not set", BYTES_ARG(text));
         return false;
     case VALUE_E_GRAMMAR:
-        report_node(build->report, node, "\"${\" must begin ${NAME}; write \"$${\" for the characters themselves");
+        report_node(build->report, node,
+                    "\"${\" must begin ${NAME}; write \"$${\" for the characters themselves");
         return false;
     }
     if (!utf8_valid(text) || text.size == 0) {
-        report_node(build->report, node, text.size ? "is not valid UTF-8" : "is empty: the variable has no value");
+        report_node(build->report, node,
+                    text.size ? "is not valid UTF-8" : "is empty: the variable has no value");
         return false;
     }
     *ret = text;
@@ -104,7 +106,8 @@ static void listen_one(struct build *build, const struct tree_node *node, const 
             report_node(build->report, node, "is the same as listen[%u]", i);
 }
 
-static void build_listen(struct build *build, const struct raw *raw, const struct tree_node *root, const char *option)
+static void build_listen(struct build *build, const struct raw *raw, const struct tree_node *root,
+                         const char *option)
 {
     const struct tree_node *list = tree_member(root, BYTES("listen"));
     const struct tree_node *node = list ? list->first : NULL;
@@ -125,7 +128,8 @@ static void build_listen(struct build *build, const struct raw *raw, const struc
     config->listen_count = 1;
 }
 
-static void build_admin(struct build *build, const struct raw *raw, const struct tree_node *root, const char *option)
+static void build_admin(struct build *build, const struct raw *raw, const struct tree_node *root,
+                        const char *option)
 {
     const struct tree_node *node = tree_member(root, BYTES("admin"));
     struct config *config = build->config;
@@ -147,7 +151,8 @@ static void build_admin(struct build *build, const struct raw *raw, const struct
         report_member(build->report, root, "admin", "%s", wrong);
 }
 
-static void build_workers(struct build *build, const struct raw *raw, const struct tree_node *root, uint32_t option)
+static void build_workers(struct build *build, const struct raw *raw, const struct tree_node *root,
+                          uint32_t option)
 {
     uint32_t workers = option ? option : raw->workers;
     cpu_set_t cores;

@@ -1,6 +1,6 @@
 /*
- * From what the file says to what it means: raw structs become the snapshot, every value checked. Each part complains
- * about all that is wrong in it and goes on; a snapshot with complaints is thrown away.
+ * From what the file says to what it means: raw structs become the snapshot, every value checked. Each part
+ * complains about all that is wrong in it and goes on; a snapshot with complaints is thrown away.
  */
 #pragma once
 
@@ -20,7 +20,8 @@ void build_config(struct build *build, const struct raw *raw, const struct tree_
 
 /* --- its parts --- */
 
-/* RAW with its variables expanded, free of control bytes. False when RAW is NULL, or after a complaint at NODE. */
+/* RAW with its variables expanded, free of control bytes. False when RAW is NULL, or after a complaint at
+ * NODE. */
 bool build_text(struct build *build, const struct tree_node *node, const char *raw, struct bytes *ret);
 /* The same, where line breaks and the like are welcome. */
 bool build_free_text(struct build *build, const struct tree_node *node, const char *raw, struct bytes *ret);
@@ -46,4 +47,5 @@ void build_params(struct build *build, const struct raw_params *raw, const struc
                   struct config_params *ret);
 void build_variants(struct build *build, const struct raw *raw, const struct tree_node *node);
 /* Models, aliases and variants share one space of names. */
-void build_unique_names(struct build *build, const struct tree_node *models, const struct tree_node *variants);
+void build_unique_names(struct build *build, const struct tree_node *models,
+                        const struct tree_node *variants);

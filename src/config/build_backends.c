@@ -98,7 +98,8 @@ static void build_backend(struct build *build, const struct raw_backend *raw, co
     if (raw->echo && backend->kind != KIND_ECHO)
         report_node(build->report, echo, "is only for kind echo");
     else if (raw->echo)
-        build_duration(build, tree_member(echo, BYTES("pace")), raw->echo->pace, true, &backend->echo_pace_ms);
+        build_duration(build, tree_member(echo, BYTES("pace")), raw->echo->pace, true,
+                       &backend->echo_pace_ms);
 }
 
 /* One more backend with everything at its default. It counts once config->backend_count is raised. */

@@ -18,8 +18,8 @@ struct size_row {
 };
 
 #define SIZE_ROW(key, standard, least, most)                                                                 \
-    {#key,     offsetof(struct raw_limits, key), offsetof(struct config_limits, key),                        \
-     sizeof(((struct config_limits *)0)->key),   standard, least, most}
+    {#key, offsetof(struct raw_limits, key), offsetof(struct config_limits, key),                            \
+     sizeof(((struct config_limits *)0)->key), standard, least, most}
 
 static const struct size_row size_rows[] = {
     SIZE_ROW(header_bytes, 16 * KB, KB, MB),
@@ -85,8 +85,8 @@ static uint64_t read_size(struct build *build, const struct size_row *row, const
     return row->standard;
 }
 
-static uint32_t read_count(struct build *build, const struct tree_node *node, const char *key, const uint32_t *raw,
-                           uint32_t standard, uint32_t least, uint32_t most)
+static uint32_t read_count(struct build *build, const struct tree_node *node, const char *key,
+                           const uint32_t *raw, uint32_t standard, uint32_t least, uint32_t most)
 {
     if (!raw)
         return standard;
@@ -121,7 +121,8 @@ void build_limits(struct build *build, const struct raw_limits *raw, const struc
         report_member(build->report, node, "low_water", "must be below high_water (%u is not below %u)",
                       limits->low_water, limits->high_water);
     if (limits->buffered_bytes < limits->body_bytes)
-        report_member(build->report, node, "buffered_bytes", "must be at least body_bytes (%u)", limits->body_bytes);
+        report_member(build->report, node, "buffered_bytes", "must be at least body_bytes (%u)",
+                      limits->body_bytes);
 }
 
 void build_waits(struct build *build, const struct raw_waits *raw, const struct tree_node *node,

@@ -62,7 +62,8 @@ static void read_backends(struct build *build, const struct raw_model *raw, cons
 }
 
 /* What is fixed never needs a default. */
-static void compare_params(struct build *build, const struct config_model *model, const struct tree_node *defaults)
+static void compare_params(struct build *build, const struct config_model *model,
+                           const struct tree_node *defaults)
 {
     for (uint32_t i = 0; i < model->defaults.count; i++)
         for (uint32_t j = 0; j < model->fixed.count; j++)
@@ -130,7 +131,8 @@ static int compare_uses(const void *one, const void *other)
     return r ? r : (int)a->order - (int)b->order;
 }
 
-static void collect_models(const struct config *config, const struct tree_node *models, struct name_list *list)
+static void collect_models(const struct config *config, const struct tree_node *models,
+                           struct name_list *list)
 {
     const struct tree_node *item = models ? models->first : NULL;
 

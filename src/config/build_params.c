@@ -74,7 +74,9 @@ static void append_stop(struct build *build, const struct tree_node *node, struc
 {
     struct bytes text;
 
-    if (node->text.size == 0)
+    if (tree_is_null(node))
+        report_node(build->report, node, "has no value");
+    else if (node->text.size == 0)
         report_node(build->report, node, "must not be empty");
     else if (build_free_text(build, node, node->text.data, &text))
         json_write_string(json, text);
@@ -113,8 +115,9 @@ void build_params(struct build *build, const struct raw_params *raw, const struc
     ret->list = arena_zeroed(&build->config->arena, (PARAM_COUNT + 1) * sizeof(*ret->list));
     for (size_t i = 0; i < PARAM_COUNT; i++)
         build_param(build, &rows[i], raw->values[i], tree_member(node, rows[i].name), ret);
-    if (stop)
+    if (stop && !tree_is_null(stop))
         build_stop(build, stop, ret);
     if (raw->values[PARAM_MAX_TOKENS] && raw->values[PARAM_MAX_COMPLETION_TOKENS])
-        report_member(build->report, node, "max_tokens", "says the same as max_completion_tokens: give one of them");
+        report_member(build->report, node, "max_tokens",
+                      "says the same as max_completion_tokens: give one of them");
 }

@@ -62,7 +62,8 @@ static void build_variant(struct build *build, const struct raw_variant *raw, co
     build_text(build, tree_member(node, BYTES("name")), raw->name, &variant->name);
     read_model(build, raw, tree_member(node, BYTES("model")), variant, &model);
     if (build_text(build, controller, raw->controller, &path))
-        controller_read(build, controller, build_path(build, path), variant->name, model, &variant->controller);
+        controller_read(build, controller, build_path(build, path), variant->name, model,
+                        &variant->controller);
     read_loras(build, raw, tree_member(node, BYTES("lora")), variant);
     build_text(build, tree_member(node, BYTES("adapter")), raw->adapter, &variant->adapter);
     if (!raw->controller && !raw->lora_count && !raw->adapter)

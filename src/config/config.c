@@ -1,6 +1,7 @@
 /*
- * Reading goes in four steps: the text, a tree that knows its lines, the tree held against the schema (and only then
- * libcyaml), and the snapshot with all its values checked. A step that found something wrong is the last one.
+ * Reading goes in four steps: the text, a tree that knows its lines, the tree held against the schema (and
+ * only then libcyaml), and the snapshot with all its values checked. A step that found something wrong is the
+ * last one.
  */
 #include "config/config.h"
 
@@ -18,7 +19,8 @@ static void *yaml_memory(void *context, void *old, size_t size)
 
 static const cyaml_config_t yaml_settings = {.mem_fn = yaml_memory, .flags = CYAML_CFG_NO_ALIAS};
 
-/* The text as raw structs, to be given back with raw_free(). NULL when there is nothing in it, or after complaints. */
+/* The text as raw structs, to be given back with raw_free(). NULL when there is nothing in it, or after
+ * complaints. */
 static struct raw *raw_load(struct bytes text, const struct tree_node *root, struct report *report)
 {
     cyaml_data_t *data = NULL;

@@ -110,7 +110,7 @@ struct config {
 /* What the command line says on top of (or instead of) a file. */
 struct config_overrides {
     const char *listen;         /* or NULL */
-    const char *admin;          /* or NULL */
+    const char *admin;          /* or NULL; "off": none */
     const char **backends;      /* URLs; replace the file's backends, models and variants */
     uint32_t backend_count;
     uint32_t workers;           /* 0: not said */
@@ -118,9 +118,10 @@ struct config_overrides {
 
 enum { CONFIG_E_BAD = 1 };
 
-/* Read PATH (NULL: defaults only) and OVERRIDES into a new snapshot. On CONFIG_E_BAD every error found is a line in
- * ERRORS, `PATH:LINE: KEY: message`. A negative return is errno of reading PATH (also a line in ERRORS). Relative
- * paths in the file are relative to the file's folder. */
+/* Read PATH (NULL: defaults only) and OVERRIDES (may be NULL) into a new snapshot. On CONFIG_E_BAD every
+ * error found is a line in ERRORS: `PATH:LINE: KEY: message` or `command line: --OPTION: message`. A negative
+ * return is errno of reading PATH (also a line in ERRORS). Relative paths in the file are relative to the
+ * file's folder. */
 int config_read(const char *path, const struct config_overrides *overrides, struct buffer *errors,
                 struct config **ret);
 

@@ -1,8 +1,8 @@
 /*
- * Controller.json() is what travels in a request, so it is kept as it stands. Variant.json() is the same steering in
- * other words: each edit is a nudge of one feature, each scope a condition with edits of its own; it is rewritten the
- * way the SDK's Variant.controller does it. What Variant.json() loses (the event of abort_when and handle_when) cannot
- * be won back, so such a file is refused.
+ * Controller.json() is what travels in a request, so it is kept as it stands. Variant.json() is the same
+ * steering in other words: each edit is a nudge of one feature, each scope a condition with edits of its own;
+ * it is rewritten the way the SDK's Variant.controller does it. What Variant.json() loses (the event of
+ * abort_when and handle_when) cannot be won back, so such a file is refused.
  */
 #include "config/controller.h"
 
@@ -27,8 +27,9 @@ struct controller_file {
 static void complain(struct controller_file *file, const char *place, const char *message)
 {
     if (file->good)
-        report_node(file->build->report, file->node, "%s: %s%s%s", report_quote(file->build->report, file->node->text),
-                    place, place[0] ? ": " : "", message);
+        report_node(file->build->report, file->node, "%s: %s%s%s",
+                    report_quote(file->build->report, file->node->text), place, place[0] ? ": " : "",
+                    message);
     file->good = false;
 }
 
@@ -38,7 +39,8 @@ static const struct json_node *member(const struct controller_file *file, const 
     return json_member(&file->doc, object, bytes_of(name));
 }
 
-static bool is_one_of(const struct controller_file *file, const struct json_node *node, const char *const *words)
+static bool is_one_of(const struct controller_file *file, const struct json_node *node,
+                      const char *const *words)
 {
     for (; *words; words++)
         if (json_is(node, JSON_STRING) && json_text_is(&file->doc, node, bytes_of(*words)))
@@ -85,7 +87,8 @@ static void check_scope(struct controller_file *file, const struct json_node *no
 }
 
 static void check_list(struct controller_file *file, const struct json_node *object, const char *name,
-                       const char *place, void (*check)(struct controller_file *, const struct json_node *, const char *))
+                       const char *place,
+                       void (*check)(struct controller_file *, const struct json_node *, const char *))
 {
     const struct json_node *list = member(file, object, name);
     char inner[PLACE_MAX];
@@ -133,7 +136,8 @@ static void write_uuid(struct controller_file *file, const struct json_node *nod
 
 static void write_edit(struct controller_file *file, const struct json_node *edit, const char *place)
 {
-    const struct json_node *uuid = member(file, edit, "feature_id"), *label = member(file, edit, "feature_label");
+    const struct json_node *uuid = member(file, edit, "feature_id"),
+                           *label = member(file, edit, "feature_label");
     const struct json_node *index = member(file, edit, "index_in_sae"), *value = member(file, edit, "value");
 
     if (!json_is(uuid, JSON_STRING) || !json_is(label, JSON_STRING) || !json_is(index, JSON_NUMBER) ||
@@ -190,8 +194,9 @@ static void write_scope(struct controller_file *file, const struct json_node *sc
         return;
     }
     if (json_length(&file->doc, member(file, variant, "edits")) == 0) {
-        complain(file, place, "has no edits: Variant.json() loses abort_when and handle_when, save "
-                              "variant.controller.json() instead");
+        complain(file, place,
+                 "has no edits: Variant.json() loses abort_when and handle_when, save "
+                 "variant.controller.json() instead");
         return;
     }
     if (json_length(&file->doc, member(file, variant, "scopes"))) {
@@ -232,7 +237,8 @@ static void write_variant(struct controller_file *file, const struct json_node *
 /* --- the file --- */
 
 /* Steering made for one model says nothing about another: feature numbers differ. */
-static void check_base(struct controller_file *file, const struct json_node *root, const struct config_model *model)
+static void check_base(struct controller_file *file, const struct json_node *root,
+                       const struct config_model *model)
 {
     const struct json_node *base = member(file, root, "base_model");
     bool fits = !base || !model;
@@ -247,7 +253,8 @@ static void check_base(struct controller_file *file, const struct json_node *roo
     for (uint32_t i = 0; i < model->alias_count; i++)
         fits = fits || json_text_is(&file->doc, base, model->aliases[i]);
     if (!fits)
-        complain(file, "base_model", "is neither the name, nor an alias, nor the upstream name of the variant's model");
+        complain(file, "base_model",
+                 "is neither the name, nor an alias, nor the upstream name of the variant's model");
 }
 
 /* JSON without the white space between its tokens. */

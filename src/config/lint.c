@@ -1,6 +1,6 @@
 /*
- * libcyaml stops at its first error and knows no lines. So the tree is walked along its schema tables first, and
- * libcyaml only ever loads what passed here. The walk is as deep as the schema, whatever the file does.
+ * libcyaml stops at its first error and knows no lines. So the tree is walked along its schema tables first,
+ * and libcyaml only ever loads what passed here. The walk is as deep as the schema, whatever the file does.
  */
 #include "config/lint.h"
 
@@ -8,7 +8,8 @@
 
 #define SUGGEST_MAX 32 /* longer words get no suggestion */
 
-static void lint_value(const struct tree_node *node, const cyaml_schema_value_t *schema, struct report *report);
+static void lint_value(const struct tree_node *node, const cyaml_schema_value_t *schema,
+                       struct report *report);
 
 static uint32_t least(uint32_t a, uint32_t b, uint32_t c)
 {
@@ -80,11 +81,13 @@ static void lint_text(const struct tree_node *node, const cyaml_schema_value_t *
         report_node(report, node, "must not be empty");
     else if (node->text.size > schema->string.max)
         report_node(report, node, "is longer than %u bytes", schema->string.max);
-    else if ((schema->flags & CYAML_FLAG_POINTER_NULL_STR) == CYAML_FLAG_POINTER_NULL_STR && tree_is_null(&plain))
+    else if ((schema->flags & CYAML_FLAG_POINTER_NULL_STR) == CYAML_FLAG_POINTER_NULL_STR &&
+             tree_is_null(&plain))
         report_node(report, node, "%s cannot be used here", report_quote(report, node->text));
 }
 
-static void lint_number(const struct tree_node *node, const cyaml_schema_value_t *schema, struct report *report)
+static void lint_number(const struct tree_node *node, const cyaml_schema_value_t *schema,
+                        struct report *report)
 {
     bool wide = schema->data_size > sizeof(uint32_t);
     int64_t most = wide ? INT64_MAX : UINT32_MAX;
@@ -130,7 +133,8 @@ static void lint_word(const struct tree_node *node, const cyaml_schema_value_t *
 }
 
 /* What libcyaml passes by: `stop`, which is text or a list of texts. */
-static void lint_texts(const struct tree_node *node, const cyaml_schema_value_t *schema, struct report *report)
+static void lint_texts(const struct tree_node *node, const cyaml_schema_value_t *schema,
+                       struct report *report)
 {
     if (node->type == TREE_MAP)
         report_node(report, node, "must be text or a list of texts");
@@ -150,7 +154,7 @@ static void lint_list(const struct tree_node *node, const cyaml_schema_value_t *
                     schema->sequence.min == 1 ? "entry" : "entries");
     if (node->count > schema->sequence.max)
         report_node(report, node, "must have at most %u entries", schema->sequence.max);
-    for (const struct tree_node *item = node->first; item && !report->dropped; item = item->next)
+    for (const struct tree_node *item = node->first; item && !report->full; item = item->next)
         lint_value(item, schema->sequence.entry, report);
 }
 
@@ -162,7 +166,8 @@ static const cyaml_schema_field_t *find_field(const cyaml_schema_field_t *fields
     return NULL;
 }
 
-static void unknown_key(const struct tree_node *node, const cyaml_schema_field_t *fields, struct report *report)
+static void unknown_key(const struct tree_node *node, const cyaml_schema_field_t *fields,
+                        struct report *report)
 {
     struct nearest nearest = {.word = node->key};
     struct bytes hint;
@@ -181,7 +186,7 @@ static void lint_map(const struct tree_node *node, const cyaml_schema_value_t *s
         report_node(report, node, "must be a map of keys and values");
         return;
     }
-    for (const struct tree_node *child = node->first; child && !report->dropped; child = child->next) {
+    for (const struct tree_node *child = node->first; child && !report->full; child = child->next) {
         const cyaml_schema_field_t *field = find_field(fields, child->key);
         const struct tree_node *before = field ? tree_member(node, child->key) : child;
 
@@ -197,12 +202,13 @@ static void lint_map(const struct tree_node *node, const cyaml_schema_value_t *s
             report_member(report, node, fields->key, "is missing");
 }
 
-static void lint_value(const struct tree_node *node, const cyaml_schema_value_t *schema, struct report *report)
+static void lint_value(const struct tree_node *node, const cyaml_schema_value_t *schema,
+                       struct report *report)
 {
     static void (*const checks[CYAML__TYPE_COUNT])(const struct tree_node *, const cyaml_schema_value_t *,
                                                    struct report *) = {
-        [CYAML_INT] = lint_number,  [CYAML_UINT] = lint_number,   [CYAML_ENUM] = lint_word,
-        [CYAML_STRING] = lint_text, [CYAML_MAPPING] = lint_map,   [CYAML_SEQUENCE] = lint_list,
+        [CYAML_INT] = lint_number,   [CYAML_UINT] = lint_number, [CYAML_ENUM] = lint_word,
+        [CYAML_STRING] = lint_text,  [CYAML_MAPPING] = lint_map, [CYAML_SEQUENCE] = lint_list,
         [CYAML_IGNORE] = lint_texts,
     };
     bool may_be_null = (schema->flags & CYAML_FLAG_POINTER_NULL) == CYAML_FLAG_POINTER_NULL;

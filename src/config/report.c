@@ -1,6 +1,6 @@
 /*
- * A line is kept with its number and the order in which it was found; sorting by both makes the output read like
- * the file. Paths are made only here, when there is something to complain about.
+ * A line is kept with its number and the order in which it was found; sorting by both makes the output read
+ * like the file. Paths are made only here, when there is something to complain about.
  */
 #include "config/report.h"
 
@@ -38,7 +38,7 @@ void report_deinit(struct report *report)
 static void keep(struct report *report, struct report_line line)
 {
     if (report->count == LINES_MAX) {
-        report->dropped++;
+        report->full = true;
         return;
     }
     if (report->count == report->capacity) {
@@ -133,7 +133,8 @@ void report_node(struct report *report, const struct tree_node *node, const char
     buffer_deinit(&text);
 }
 
-void report_member(struct report *report, const struct tree_node *node, const char *member, const char *format, ...)
+void report_member(struct report *report, const struct tree_node *node, const char *member,
+                   const char *format, ...)
 {
     const struct tree_node *child = tree_member(node, bytes_of(member));
     struct buffer text;
@@ -207,6 +208,6 @@ void report_write(struct report *report, struct buffer *out)
         buffer_append(out, line->text);
         buffer_append_char(out, '\n');
     }
-    if (report->dropped)
-        buffer_printf(out, "%s: and %u more\n", report->name ? report->name : "command line", report->dropped);
+    if (report->full)
+        buffer_printf(out, "%s: and more\n", report->name ? report->name : "command line");
 }

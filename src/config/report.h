@@ -1,6 +1,6 @@
 /*
- * Complaints about a configuration: collected as they are found, written in the order of their lines, so that one
- * run shows everything there is to mend.
+ * Complaints about a configuration: collected as they are found, written in the order of their lines, so that
+ * one run shows everything there is to mend.
  */
 #pragma once
 
@@ -15,7 +15,7 @@ struct report {
     struct arena arena;
     struct report_line *lines;
     uint32_t count, capacity;
-    uint32_t dropped; /* complaints beyond the first hundred */
+    bool full; /* there were more than a hundred */
 };
 
 void report_init(struct report *report, const char *name);
@@ -35,8 +35,8 @@ void report_node(struct report *report, const struct tree_node *node, const char
     __attribute__((format(printf, 3, 4)));
 
 /* The same for MEMBER of the map NODE: where it stands, or at NODE when it is not there. NODE may be NULL. */
-void report_member(struct report *report, const struct tree_node *node, const char *member, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+void report_member(struct report *report, const struct tree_node *node, const char *member,
+                   const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* "command line: OPTION: message". */
 void report_option(struct report *report, const char *option, const char *format, ...)

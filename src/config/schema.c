@@ -73,7 +73,8 @@ static const cyaml_schema_field_t echo_fields[] = {
 
 static const cyaml_schema_field_t backend_fields[] = {
     TEXT_GIVEN("name", struct raw_backend, name),
-    CYAML_FIELD_ENUM("kind", CYAML_FLAG_STRICT, struct raw_backend, kind, schema_kinds, ARRAY_SIZE(schema_kinds)),
+    CYAML_FIELD_ENUM("kind", CYAML_FLAG_STRICT, struct raw_backend, kind, schema_kinds,
+                     ARRAY_SIZE(schema_kinds)),
     TEXT("url", struct raw_backend, url),
     TEXT("api_key", struct raw_backend, api_key),
     TEXT("ca_file", struct raw_backend, ca_file),

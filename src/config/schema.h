@@ -1,8 +1,9 @@
 /*
- * The YAML format: the structs that libcyaml fills and the tables that say how. The check reads the same tables, so
- * a key exists in one place.
+ * The YAML format: the structs that libcyaml fills and the tables that say how. The check reads the same
+ * tables, so a key exists in one place.
  *
- * Texts are as written: ${NAME} is not yet expanded, durations and sizes are not yet read. NULL: not in the file.
+ * Texts are as written: ${NAME} is not yet expanded, durations and sizes are not yet read. NULL: not in the
+ * file.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /*
- * libyaml's events, one after another, become nodes below the container that is open. The first thing that is wrong
- * with the YAML ends the reading: what comes after it cannot be trusted.
+ * libyaml's events, one after another, become nodes below the container that is open. The first thing that is
+ * wrong with the YAML ends the reading: what comes after it cannot be trusted.
  */
 #include "config/tree.h"
 
@@ -11,8 +11,8 @@
 struct tree_reader {
     struct arena *arena;
     struct report *report;
-    struct tree_node *root, *open;  /* the innermost open container */
-    struct bytes key;               /* read, its value not yet */
+    struct tree_node *root, *open; /* the innermost open container */
+    struct bytes key;              /* read, its value not yet */
     uint32_t key_line;
     bool has_key;
     uint32_t depth, nodes, documents;
@@ -153,10 +153,11 @@ static void complain(struct tree_reader *reader, const yaml_parser_t *parser, st
     const char *problem = parser->problem ? parser->problem : "it cannot be read";
 
     if (parser->error == YAML_READER_ERROR)
-        report_line(reader->report, lines_before(text, parser->problem_offset), "not valid YAML: %s", problem);
+        report_line(reader->report, lines_before(text, parser->problem_offset), "not valid YAML: %s",
+                    problem);
     else
-        report_line(reader->report, (uint32_t)parser->problem_mark.line + 1, "not valid YAML: %s (column %zu)",
-                    problem, parser->problem_mark.column + 1);
+        report_line(reader->report, (uint32_t)parser->problem_mark.line + 1,
+                    "not valid YAML: %s (column %zu)", problem, parser->problem_mark.column + 1);
 }
 
 static bool run(struct tree_reader *reader, yaml_parser_t *parser, struct bytes text)

@@ -1,6 +1,6 @@
 /*
- * A YAML text as plain nodes that know their lines. Bounded in depth and number; without anchors, aliases and tags,
- * so that a small file cannot become a big one.
+ * A YAML text as plain nodes that know their lines. Bounded in depth and number; without anchors, aliases and
+ * tags, so that a small file cannot become a big one.
  */
 #pragma once
 
@@ -13,19 +13,19 @@ enum tree_type { TREE_SCALAR, TREE_LIST, TREE_MAP };
 
 struct tree_node {
     enum tree_type type;
-    bool plain;         /* a scalar without quotes, on one or more lines of its own */
-    uint32_t line;      /* of the key for a member of a map, else of the value */
-    uint32_t index;     /* its place in its parent */
-    uint32_t count;     /* children */
-    struct bytes key;   /* when the parent is a map */
-    struct bytes text;  /* of a scalar */
+    bool plain;        /* a scalar without quotes, on one or more lines of its own */
+    uint32_t line;     /* of the key for a member of a map, else of the value */
+    uint32_t index;    /* its place in its parent */
+    uint32_t count;    /* children */
+    struct bytes key;  /* when the parent is a map */
+    struct bytes text; /* of a scalar */
     struct tree_node *parent;
     struct tree_node *first, *last; /* children */
     struct tree_node *next;         /* the next one of the same parent */
 };
 
-/* Read TEXT, which must be one YAML document. False after complaints; *RET is NULL for a document without content.
- * Nodes live in ARENA. */
+/* Read TEXT, which must be one YAML document. False after complaints; *RET is NULL for a document without
+ * content. Nodes live in ARENA. */
 bool tree_read(struct arena *arena, struct bytes text, struct report *report, const struct tree_node **ret);
 
 /* The first child of MAP with KEY, or NULL. MAP may be NULL or something else. */

@@ -46,7 +46,8 @@ static int number_with_unit(struct bytes text, const struct unit *units, size_t 
 
 int value_duration(struct bytes text, uint32_t *ret_ms)
 {
-    static const struct unit units[] = {{{"ms", 2}, 1}, {{"s", 1}, 1000}, {{"m", 1}, 60000}, {{"h", 1}, 3600000}};
+    static const struct unit units[] = {
+        {{"ms", 2}, 1}, {{"s", 1}, 1000}, {{"m", 1}, 60000}, {{"h", 1}, 3600000}};
     uint64_t ms = 0;
     int r = 0;
 

@@ -16,6 +16,6 @@ bool value_is_number(struct bytes text, bool *ret_whole);
 
 enum { VALUE_E_UNSET = 1, VALUE_E_GRAMMAR };
 
-/* TEXT with every ${NAME} replaced by that environment variable; "$${" stands for "${". VALUE_E_UNSET: *RET is the
- * name of a variable that is not set. VALUE_E_GRAMMAR: a "${" that is no variable. */
+/* TEXT with every ${NAME} replaced by that environment variable; "$${" stands for "${". VALUE_E_UNSET: *RET
+ * is the name of a variable that is not set. VALUE_E_GRAMMAR: a "${" that is no variable. */
 int value_expand(struct arena *arena, struct bytes text, struct bytes *ret);

@@ -1,6 +1,6 @@
 /*
- * An answer, event by event or whole. Payloads go on as they came; the few things that must differ are spliced. What is
- * kept of a stream is which choices it began and which of them ended with a reason.
+ * An answer, event by event or whole. Payloads go on as they came; the few things that must differ are
+ * spliced. What is kept of a stream is which choices it began and which of them ended with a reason.
  */
 #include "dialect/backend_error.h"
 #include "dialect/backend_frame.h"
@@ -13,8 +13,8 @@
 /* An answer is bounded in bytes; with log-probabilities it is nearly all nodes. */
 #define ANSWER_LIMITS ((struct json_limits){.depth = 64, .nodes = 2000000})
 
-void backend_answer_init(struct backend_answer *answer, enum config_kind kind, const struct chat_request *request,
-                         struct arena *arena)
+void backend_answer_init(struct backend_answer *answer, enum config_kind kind,
+                         const struct chat_request *request, struct arena *arena)
 {
     char id[RANDOM_ID_SIZE];
 
@@ -58,13 +58,15 @@ enum finish { FINISH_NONE, FINISH_GOOD, FINISH_BROKEN };
 static const struct {
     const char *theirs, *ours;
 } finishes[] = {
-    {"stop", "\"stop\""},     {"length", "\"length\""},     {"eos_token", "\"stop\""}, {"stop_sequence", "\"stop\""},
-    {"end_turn", "\"stop\""}, {"max_tokens", "\"length\""}, {"limit", "\"length\""},   {"tool_use", "\"tool_calls\""},
+    {"stop", "\"stop\""},          {"length", "\"length\""},       {"eos_token", "\"stop\""},
+    {"stop_sequence", "\"stop\""}, {"end_turn", "\"stop\""},       {"max_tokens", "\"length\""},
+    {"limit", "\"length\""},       {"tool_use", "\"tool_calls\""},
 };
 
 static const char *const breaks[] = {"abort", "error", "load", "unload"};
 
-static enum finish read_finish(const struct json_doc *doc, const struct json_node *reason, struct json_splice *splice)
+static enum finish read_finish(const struct json_doc *doc, const struct json_node *reason,
+                               struct json_splice *splice)
 {
     if (!reason || reason->type == JSON_NULL)
         return FINISH_NONE;
@@ -87,7 +89,8 @@ static enum finish read_finish(const struct json_doc *doc, const struct json_nod
     return FINISH_GOOD;
 }
 
-/* Clients want the member in every choice. It is put behind a value that is no container, which nothing else cuts. */
+/* Clients want the member in every choice. It is put behind a value that is no container, which nothing else
+ * cuts. */
 static void add_finish(const struct json_doc *doc, const struct json_node *choice, struct json_splice *splice)
 {
     const struct json_node *key = json_first(doc, choice);
@@ -133,7 +136,8 @@ static enum backend_verdict read_choice(struct backend_answer *answer, const str
     int64_t index;
 
     if (!json_is(choice, JSON_OBJECT) || !choice_index(doc, choice, &index))
-        return fail(answer, FAIL_UPSTREAM_BAD, "The model server sent a choice that cannot be read.", ret_failure);
+        return fail(answer, FAIL_UPSTREAM_BAD, "The model server sent a choice that cannot be read.",
+                    ret_failure);
     finish = read_finish(doc, reason, splice);
     if (finish == FINISH_BROKEN)
         return fail(answer, FAIL_UPSTREAM_BAD, "The model server broke the answer off.", ret_failure);
@@ -149,9 +153,11 @@ static void read_usage(struct backend_answer *answer, const struct json_node *us
 {
     int64_t count;
 
-    if (json_i64(&answer->doc, json_member(&answer->doc, usage, BYTES("prompt_tokens")), &count) == 0 && count >= 0)
+    if (json_i64(&answer->doc, json_member(&answer->doc, usage, BYTES("prompt_tokens")), &count) == 0 &&
+        count >= 0)
         answer->prompt_tokens = count;
-    if (json_i64(&answer->doc, json_member(&answer->doc, usage, BYTES("completion_tokens")), &count) == 0 && count >= 0)
+    if (json_i64(&answer->doc, json_member(&answer->doc, usage, BYTES("completion_tokens")), &count) == 0 &&
+        count >= 0)
         answer->completion_tokens = count;
 }
 
@@ -216,7 +222,8 @@ static enum backend_verdict read_chunk(struct backend_answer *answer, const stru
     return BACKEND_EVENT;
 }
 
-/* An event in one line: line ends between JSON tokens are but white space, and inside strings they cannot be. */
+/* An event in one line: line ends between JSON tokens are but white space, and inside strings they cannot be.
+ */
 static struct bytes one_line(struct backend_answer *answer, struct bytes data)
 {
     if (!memchr(data.data, '\n', data.size) && !memchr(data.data, '\r', data.size))
@@ -240,8 +247,8 @@ static bool tells_error(const struct json_doc *doc, const struct json_node *choi
                         json_member(doc, root, BYTES("detail")));
 }
 
-static enum backend_verdict read_object(struct backend_answer *answer, bool named_error, struct chat_event *ret_event,
-                                        struct failure *ret_failure)
+static enum backend_verdict read_object(struct backend_answer *answer, bool named_error,
+                                        struct chat_event *ret_event, struct failure *ret_failure)
 {
     const struct json_doc *doc = &answer->doc;
     const struct json_node *choices = json_member(doc, json_root(doc), BYTES("choices"));
@@ -258,7 +265,8 @@ static enum backend_verdict read_object(struct backend_answer *answer, bool name
                     ret_failure);
     read_usage(answer, usage);
     arena_init(&cuts);
-    verdict = read_chunk(answer, json_is(choices, JSON_ARRAY) ? choices : NULL, usage, &cuts, ret_event, ret_failure);
+    verdict = read_chunk(answer, json_is(choices, JSON_ARRAY) ? choices : NULL, usage, &cuts, ret_event,
+                         ret_failure);
     arena_deinit(&cuts);
     return verdict;
 }
@@ -267,7 +275,8 @@ static enum backend_verdict read_done(struct backend_answer *answer, struct fail
 {
     if (every_choice_finished(answer))
         return BACKEND_DONE;
-    return fail(answer, FAIL_UPSTREAM_RESET, "The model server's answer ended without a finish reason.", ret_failure);
+    return fail(answer, FAIL_UPSTREAM_RESET, "The model server's answer ended without a finish reason.",
+                ret_failure);
 }
 
 enum backend_verdict backend_read_event(struct backend_answer *answer, struct bytes name, struct bytes data,
@@ -292,7 +301,8 @@ enum backend_verdict backend_read_event(struct backend_answer *answer, struct by
     if (!named_error)
         return fail(answer, FAIL_UPSTREAM_BAD, "The model server sent an event that is not a JSON object.",
                     ret_failure);
-    *ret_failure = (struct failure){.kind = FAIL_UPSTREAM_FAILED, .message = backend_clean_text(answer->arena, data)};
+    *ret_failure =
+        (struct failure){.kind = FAIL_UPSTREAM_FAILED, .message = backend_clean_text(answer->arena, data)};
     return BACKEND_FAILED;
 }
 
@@ -303,7 +313,8 @@ enum backend_verdict backend_read_end(struct backend_answer *answer, struct fail
 
 /* --- whole answers --- */
 
-static bool read_whole_choice(struct backend_answer *answer, const struct json_node *choice, struct json_splice *splice)
+static bool read_whole_choice(struct backend_answer *answer, const struct json_node *choice,
+                              struct json_splice *splice)
 {
     const struct json_doc *doc = &answer->doc;
 
@@ -312,7 +323,8 @@ static bool read_whole_choice(struct backend_answer *answer, const struct json_n
 }
 
 static enum backend_verdict read_whole(struct backend_answer *answer, const struct json_node *choices,
-                                       struct arena *cuts, struct chat_event *ret_event, struct failure *ret_failure)
+                                       struct arena *cuts, struct chat_event *ret_event,
+                                       struct failure *ret_failure)
 {
     const struct json_doc *doc = &answer->doc;
     const struct json_node *choice = json_first(doc, choices);
@@ -330,8 +342,8 @@ static enum backend_verdict read_whole(struct backend_answer *answer, const stru
     return BACKEND_EVENT;
 }
 
-enum backend_verdict backend_read_body(struct backend_answer *answer, struct bytes body, struct chat_event *ret_event,
-                                       struct failure *ret_failure)
+enum backend_verdict backend_read_body(struct backend_answer *answer, struct bytes body,
+                                       struct chat_event *ret_event, struct failure *ret_failure)
 {
     const struct json_node *root, *choices;
     enum backend_verdict verdict;

@@ -1,6 +1,7 @@
 /*
- * A request being drafted: the client's body, and what each known member is to be when it leaves. Whoever drafts sets
- * values; only at the end are they compared with the client's bytes, and only what differs is spliced.
+ * A request being drafted: the client's body, and what each known member is to be when it leaves. Whoever
+ * drafts sets values; only at the end are they compared with the client's bytes, and only what differs is
+ * spliced.
  */
 #pragma once
 
@@ -23,12 +24,14 @@ struct backend_draft {
     const char *limit_name;
 };
 
-void backend_draft_init(struct backend_draft *draft, const struct backend_ask *ask, struct failure *ret_failure);
+void backend_draft_init(struct backend_draft *draft, const struct backend_ask *ask,
+                        struct failure *ret_failure);
 
 /* The configuration's parameters for this model: `fixed` replace, `defaults` fill in. */
 void backend_draft_params(struct backend_draft *draft);
 
-/* A member that is no chat_field. It replaces the client's, or with KEEP stays away when the client has one. */
+/* A member that is no chat_field. It replaces the client's, or with KEEP stays away when the client has one.
+ */
 void backend_draft_extra(struct backend_draft *draft, struct bytes name, struct bytes value, bool keep);
 
 /* The body: the client's own bytes when nothing changed, else in the ask's arena. */
@@ -44,8 +47,8 @@ const struct json_node *backend_draft_node(const struct backend_draft *draft, en
 /* The value as a number; false when there is none. */
 bool backend_draft_number(const struct backend_draft *draft, enum chat_field field, double *ret);
 
-/* What shapes the prompt, for chats and logits alike: the model's name, the system prompt, the messages, steering.
- * 0 or -EINVAL with a failure. */
+/* What shapes the prompt, for chats and logits alike: the model's name, the system prompt, the messages,
+ * steering. 0 or -EINVAL with a failure. */
 int backend_draft_prompt(struct backend_draft *draft);
 
 /* 0, or -EINVAL with FAIL_STEERING when the ask wants steering that its kind cannot do. */
@@ -54,6 +57,7 @@ int backend_check_steering(const struct backend_ask *ask, struct failure *ret_fa
 /* TEXT as a JSON string in ARENA. */
 struct bytes backend_json_string(struct arena *arena, struct bytes text);
 
+bool backend_ends_with_assistant(const struct chat_request *request);
 /* The last message is the assistant's, with content that is to be continued. */
 bool backend_prefilled(const struct chat_request *request);
 

@@ -53,7 +53,8 @@ void backend_frame_keep(struct backend_frame *frame, struct bytes event, const s
     frame->out_text_end = (uint32_t)(frame->text_end + by);
 }
 
-/* TEXT can stand between quotes: no quote, no control byte, good UTF-8, and of the escapes only the short ones. */
+/* TEXT can stand between quotes: no quote, no control byte, good UTF-8, and of the escapes only the short
+ * ones. */
 static bool inside_of_string(struct bytes text)
 {
     bool ascii = true;

@@ -1,10 +1,11 @@
 /*
  * Reading a token event by comparing it with the one before.
  *
- * The events of a stream mostly differ in the text of delta.content alone. When an event begins with the very bytes
- * that stood before that text in an event read in full, ends with the very bytes that stood after it, and what lies
- * between is the inside of a JSON string, then it is the same JSON with another text, and nothing else in it can have
- * changed. That takes two comparisons and a scan of a few bytes in place of a parse.
+ * The events of a stream mostly differ in the text of delta.content alone. When an event begins with the very
+ * bytes that stood before that text in an event read in full, ends with the very bytes that stood after it,
+ * and what lies between is the inside of a JSON string, then it is the same JSON with another text, and
+ * nothing else in it can have changed. That takes two comparisons and a scan of a few bytes in place of a
+ * parse.
  */
 #pragma once
 

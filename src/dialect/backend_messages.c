@@ -1,6 +1,7 @@
 /*
- * Edits inside `messages`, for servers that know less of them than the API: a role by its older name, content in one
- * string. Texts are joined without being decoded: what stands between the quotes is valid between any others.
+ * Edits inside `messages`, for servers that know less of them than the API: a role by its older name, content
+ * in one string. Texts are joined without being decoded: what stands between the quotes is valid between any
+ * others.
  */
 #include "dialect/backend_draft.h"
 #include "json/json_write.h"
@@ -23,7 +24,8 @@ static struct message read_message(const struct json_doc *doc, const struct json
     };
 }
 
-static int refuse(struct backend_draft *draft, const struct message *message, const char *member, const char *what)
+static int refuse(struct backend_draft *draft, const struct message *message, const char *member,
+                  const char *what)
 {
     char param[64];
 
@@ -41,9 +43,11 @@ static int fix_role(struct backend_draft *draft, const struct message *message)
     }
     if (!draft->quirks->plain_roles)
         return 0;
-    if (!json_text_is(doc, message->role, BYTES("system")) && !json_text_is(doc, message->role, BYTES("user")) &&
+    if (!json_text_is(doc, message->role, BYTES("system")) &&
+        !json_text_is(doc, message->role, BYTES("user")) &&
         !json_text_is(doc, message->role, BYTES("assistant")))
-        return refuse(draft, message, "role", "this model's backend knows the roles system, user and assistant only");
+        return refuse(draft, message, "role",
+                      "this model's backend knows the roles system, user and assistant only");
     if (message->tool_calls && message->tool_calls->type != JSON_NULL)
         return refuse(draft, message, "tool_calls", "this model's backend has no tools");
     return 0;
@@ -59,7 +63,8 @@ static int join_parts(struct backend_draft *draft, const struct message *message
         const struct json_node *text = json_member(doc, part, BYTES("text"));
         struct bytes raw = json_raw(doc, text);
 
-        if (!json_text_is(doc, json_member(doc, part, BYTES("type")), BYTES("text")) || !json_is(text, JSON_STRING))
+        if (!json_text_is(doc, json_member(doc, part, BYTES("type")), BYTES("text")) ||
+            !json_is(text, JSON_STRING))
             return refuse(draft, message, "content", "this model's backend takes text only");
         buffer_append(out, (struct bytes){raw.data + 1, raw.size - 2});
     }
@@ -82,7 +87,8 @@ static int fix_content(struct backend_draft *draft, const struct message *messag
     buffer_init(&joined);
     r = join_parts(draft, message, &joined);
     if (r == 0)
-        json_splice_replace(&draft->splice, message->content, arena_copy(draft->ask->arena, buffer_bytes(&joined)));
+        json_splice_replace(&draft->splice, message->content,
+                            arena_copy(draft->ask->arena, buffer_bytes(&joined)));
     buffer_deinit(&joined);
     return r;
 }
@@ -123,17 +129,26 @@ int backend_draft_messages(struct backend_draft *draft)
     return r;
 }
 
-bool backend_prefilled(const struct chat_request *request)
+static struct message last_message(const struct chat_request *request)
 {
     const struct json_doc *doc = request->doc;
     const struct json_node *messages = chat_field(request, FIELD_MESSAGES), *last = NULL, *node;
-    struct message message;
 
-    if (!json_is(messages, JSON_ARRAY))
-        return false;
-    for (node = json_first(doc, messages); node; node = json_after(doc, messages, node))
-        last = node;
-    message = read_message(doc, last, 0);
-    return json_text_is(doc, message.role, BYTES("assistant")) && message.content &&
-           message.content->type != JSON_NULL && !message.tool_calls;
+    if (json_is(messages, JSON_ARRAY))
+        for (node = json_first(doc, messages); node; node = json_after(doc, messages, node))
+            last = node;
+    return read_message(doc, last, 0);
+}
+
+bool backend_ends_with_assistant(const struct chat_request *request)
+{
+    return json_text_is(request->doc, last_message(request).role, BYTES("assistant"));
+}
+
+bool backend_prefilled(const struct chat_request *request)
+{
+    struct message last = last_message(request);
+
+    return json_text_is(request->doc, last.role, BYTES("assistant")) && last.content &&
+           last.content->type != JSON_NULL && !last.tool_calls;
 }

@@ -1,6 +1,6 @@
 /*
- * A question in a backend's words: a walk over steps, each of which settles a few values of the draft. The quirks of
- * the kind say which steps have something to do.
+ * A question in a backend's words: a walk over steps, each of which settles a few values of the draft. The
+ * quirks of the kind say which steps have something to do.
  */
 #include "dialect/backend_draft.h"
 
@@ -40,10 +40,11 @@ int backend_check_steering(const struct backend_ask *ask, struct failure *ret_fa
         could = "llama-server";
     else
         could = "vLLM or SGLang";
-    *ret_failure = failure_make(ask->arena, FAIL_STEERING,
-                                "This question is steered, and this model's backend (%s) cannot steer that way; %s could. "
-                                "An unsteered answer is not given instead.",
-                                config_kind_name(ask->kind), could);
+    *ret_failure = failure_make(
+        ask->arena, FAIL_STEERING,
+        "This question is steered, and this model's backend (%s) cannot steer that way; %s could. "
+        "An unsteered answer is not given instead.",
+        config_kind_name(ask->kind), could);
     ret_failure->param = chat_field(ask->request, FIELD_CONTROLLER) ? BYTES("controller") : BYTES("model");
     return -EINVAL;
 }
@@ -72,6 +73,20 @@ static void name_model(struct backend_draft *draft)
         draft->value[FIELD_MODEL] = backend_json_string(draft->ask->arena, name);
 }
 
+/* A trailing assistant message is the beginning of the answer, unless the client says itself what it is. */
+static void continue_prefill(struct backend_draft *draft)
+{
+    const struct json_doc *doc = draft->request->doc;
+    const struct json_node *root = json_root(doc);
+
+    if (!draft->quirks->prefill_asked || !backend_prefilled(draft->request) ||
+        json_member(doc, root, BYTES("add_generation_prompt")) ||
+        json_member(doc, root, BYTES("continue_final_message")))
+        return;
+    backend_draft_extra(draft, BYTES("add_generation_prompt"), BYTES("false"), true);
+    backend_draft_extra(draft, BYTES("continue_final_message"), BYTES("true"), true);
+}
+
 int backend_draft_prompt(struct backend_draft *draft)
 {
     int r = backend_check_steering(draft->ask, draft->ret_failure);
@@ -80,6 +95,7 @@ int backend_draft_prompt(struct backend_draft *draft)
         return r;
     steer(draft);
     name_model(draft);
+    continue_prefill(draft);
     return backend_draft_messages(draft);
 }
 
@@ -143,19 +159,20 @@ static bool plain_text(const struct backend_draft *draft, enum chat_field field)
 
 #define ON(kind) (1u << (kind))
 
-/* Members a kind does not know: dropped when they say nothing, else refused. */
+/* Members a kind does not know: dropped when they say nothing, else refused. Top to bottom: an empty list of
+ * tools is gone before the choice among them is looked at. */
 static const struct {
     unsigned kinds;
     enum chat_field field;
     bool (*harmless)(const struct backend_draft *draft, enum chat_field field);
     const char *why;
 } unknown[] = {
+    {ON(KIND_GOODFIRE), FIELD_TOOLS, empty, "has no tools"},
+    {ON(KIND_GOODFIRE), FIELD_FUNCTIONS, empty, "has no functions"},
     {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_N, one, "gives one choice per request"},
     {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_LOGIT_BIAS, empty, "has no logit_bias"},
     {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_TOOL_CHOICE, free_choice, "has no tool_choice"},
     {ON(KIND_GOODFIRE), FIELD_FUNCTION_CALL, free_choice, "has no functions"},
-    {ON(KIND_GOODFIRE), FIELD_TOOLS, empty, "has no tools"},
-    {ON(KIND_GOODFIRE), FIELD_FUNCTIONS, empty, "has no functions"},
     {ON(KIND_GOODFIRE), FIELD_LOGPROBS, untrue, "gives no log-probabilities with a chat"},
     {ON(KIND_GOODFIRE), FIELD_TOP_LOGPROBS, zero, "gives no log-probabilities with a chat"},
     {ON(KIND_GOODFIRE), FIELD_RESPONSE_FORMAT, plain_text, "answers in plain text only"},
@@ -185,9 +202,10 @@ static int refuse_unknown(struct backend_draft *draft)
 /* --- what says nothing there --- */
 
 static const enum chat_field company_members[] = {
-    FIELD_USER, FIELD_METADATA, FIELD_STORE, FIELD_SERVICE_TIER, FIELD_SAFETY_IDENTIFIER, FIELD_PROMPT_CACHE_KEY,
-    FIELD_PROMPT_CACHE_RETENTION, FIELD_PROMPT_CACHE_OPTIONS, FIELD_MODERATION, FIELD_PREDICTION, FIELD_AUDIO,
-    FIELD_WEB_SEARCH_OPTIONS,
+    FIELD_USER,         FIELD_METADATA,           FIELD_STORE,
+    FIELD_SERVICE_TIER, FIELD_SAFETY_IDENTIFIER,  FIELD_PROMPT_CACHE_KEY,
+    FIELD_MODERATION,   FIELD_PREDICTION,         FIELD_PROMPT_CACHE_RETENTION,
+    FIELD_AUDIO,        FIELD_WEB_SEARCH_OPTIONS, FIELD_PROMPT_CACHE_OPTIONS,
 };
 
 static int drop_company(struct backend_draft *draft)
@@ -230,12 +248,13 @@ static int settle_sampling(struct backend_draft *draft)
         draft->value[FIELD_TEMPERATURE] = BYTES("0");
         draft->value[FIELD_TOP_P] = BYTES("1");
     }
-    if (quirks->greedy_alone && zero(draft, FIELD_TEMPERATURE) && backend_draft_number(draft, FIELD_N, &choices) &&
-        choices > 1)
-        return backend_draft_refuse(draft, FAIL_UNSUPPORTED, "n",
-                                    "'n': several choices would all be the same at temperature 0, and this model's "
-                                    "backend (%s) refuses that; ask for one, or raise the temperature.",
-                                    config_kind_name(draft->ask->kind));
+    if (quirks->greedy_alone && zero(draft, FIELD_TEMPERATURE) &&
+        backend_draft_number(draft, FIELD_N, &choices) && choices > 1)
+        return backend_draft_refuse(
+            draft, FAIL_UNSUPPORTED, "n",
+            "'n': several choices would all be the same at temperature 0, and this model's "
+            "backend (%s) refuses that; ask for one, or raise the temperature.",
+            config_kind_name(draft->ask->kind));
     return 0;
 }
 
@@ -262,7 +281,8 @@ static int settle_seed(struct backend_draft *draft)
 
 static bool special_token(const struct json_doc *doc, const struct json_node *text)
 {
-    return json_text_is(doc, text, BYTES("<|eot_id|>")) || json_text_is(doc, text, BYTES("<|begin_of_text|>"));
+    return json_text_is(doc, text, BYTES("<|eot_id|>")) ||
+           json_text_is(doc, text, BYTES("<|begin_of_text|>"));
 }
 
 /* The list without the special tokens; none when nothing is left. */
@@ -328,26 +348,11 @@ static int settle_stream_options(struct backend_draft *draft)
         if (!json_is(options, JSON_OBJECT) || json_length(doc, options) == 0)
             draft->value[FIELD_STREAM_OPTIONS] = BYTES("{\"include_usage\":true}");
         else if (!usage)
-            draft->value[FIELD_STREAM_OPTIONS] = arena_printf(draft->ask->arena, "{\"include_usage\":true,%.*s",
-                                                              (int)raw.size - 1, raw.data + 1);
+            draft->value[FIELD_STREAM_OPTIONS] = arena_printf(
+                draft->ask->arena, "{\"include_usage\":true,%.*s", (int)raw.size - 1, raw.data + 1);
         else if (usage->type != JSON_TRUE)
             json_splice_replace(&draft->splice, usage, BYTES("true"));
     }
-    return 0;
-}
-
-/* A trailing assistant message is the beginning of the answer, unless the client says itself what it is. */
-static int settle_prefill(struct backend_draft *draft)
-{
-    const struct json_doc *doc = draft->request->doc;
-    const struct json_node *root = json_root(doc);
-
-    if (!draft->quirks->prefill_asked || !backend_prefilled(draft->request) ||
-        json_member(doc, root, BYTES("add_generation_prompt")) ||
-        json_member(doc, root, BYTES("continue_final_message")))
-        return 0;
-    backend_draft_extra(draft, BYTES("add_generation_prompt"), BYTES("false"), true);
-    backend_draft_extra(draft, BYTES("continue_final_message"), BYTES("true"), true);
     return 0;
 }
 
@@ -358,11 +363,12 @@ static int settle_params(struct backend_draft *draft)
 }
 
 static int (*const steps[])(struct backend_draft *draft) = {
-    backend_draft_prompt, settle_params, refuse_unknown,        drop_company,   settle_sampling,
-    settle_seed,          settle_stop,   settle_stream_options, settle_prefill,
+    backend_draft_prompt, settle_params, refuse_unknown, drop_company,
+    settle_sampling,      settle_seed,   settle_stop,    settle_stream_options,
 };
 
-int backend_write_request(const struct backend_ask *ask, struct backend_request *ret, struct failure *ret_failure)
+int backend_write_request(const struct backend_ask *ask, struct backend_request *ret,
+                          struct failure *ret_failure)
 {
     struct backend_draft draft;
     int r = 0;

@@ -116,13 +116,3 @@ void told_write_error(const struct failure *failure, bool ascii, struct buffer *
     write_word(out, "code", failure->code.data ? failure->code : bytes_of(row->code), ascii);
     buffer_append_char(out, '}');
 }
-
-void told_write_created(const struct client_stream *stream, struct buffer *out)
-{
-    const struct json_node *created = json_member(&stream->doc, json_root(&stream->doc), BYTES("created"));
-    int64_t seconds;
-
-    if (json_i64(&stream->doc, created, &seconds) < 0)
-        seconds = stream->created;
-    json_write_member_i64(out, "created", seconds);
-}

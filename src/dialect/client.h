@@ -21,6 +21,7 @@ struct client_stream {
     int64_t created;
     uint32_t token_index;       /* Goodfire: the next one */
     bool silent;                /* Goodfire: the keepalive event has been sent */
+    bool begun;                 /* OpenAI, from a Goodfire server: the role's chunk has been sent */
 };
 
 enum { CLIENT_E_UNTELLABLE = 1 }; /* the payload cannot be told in this dialect: treat it as a broken upstream */
@@ -42,7 +43,8 @@ struct client_dialect {
     /* A whole answer (EVENT_BODY or EVENT_LOGITS). 0 or CLIENT_E_UNTELLABLE. */
     int (*write_body)(struct client_stream *stream, const struct chat_event *event, struct buffer *out);
 
-    /* One event of a stream as SSE text, blank line included; nothing when this client must not see it. */
+    /* One event of a stream as SSE text: none, one or several events, each ended by the only blank line in it.
+     * Nothing is written on failure. */
     int (*write_event)(struct client_stream *stream, const struct chat_event *event, struct buffer *out);
     void (*write_failure_event)(struct client_stream *stream, const struct failure *failure, struct buffer *out);
     void (*write_keepalive)(struct client_stream *stream, struct buffer *out);

@@ -247,7 +247,7 @@ static int write_goodfire_body(struct client_stream *stream, struct bytes payloa
 
 /* --- the dialect --- */
 
-static int write_event(struct client_stream *stream, const struct chat_event *event, struct buffer *out)
+static int write_payload(struct client_stream *stream, const struct chat_event *event, struct buffer *out)
 {
     bool usage_wanted = stream->request->include_usage;
 
@@ -263,7 +263,7 @@ static int write_event(struct client_stream *stream, const struct chat_event *ev
     return 0;
 }
 
-static int write_body(struct client_stream *stream, const struct chat_event *event, struct buffer *out)
+static int write_whole(struct client_stream *stream, const struct chat_event *event, struct buffer *out)
 {
     if (event->kind == EVENT_CHUNK || event->kind == EVENT_USAGE)
         return CLIENT_E_UNTELLABLE;
@@ -271,6 +271,26 @@ static int write_body(struct client_stream *stream, const struct chat_event *eve
         return write_goodfire_body(stream, event->payload, out);
     buffer_append(out, event->payload);
     return 0;
+}
+
+static int write_event(struct client_stream *stream, const struct chat_event *event, struct buffer *out)
+{
+    size_t before = out->size;
+    int r = write_payload(stream, event, out);
+
+    if (r)
+        out->size = before;
+    return r;
+}
+
+static int write_body(struct client_stream *stream, const struct chat_event *event, struct buffer *out)
+{
+    size_t before = out->size;
+    int r = write_whole(stream, event, out);
+
+    if (r)
+        out->size = before;
+    return r;
 }
 
 static void write_keepalive(struct client_stream *stream, struct buffer *out)

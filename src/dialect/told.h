@@ -27,6 +27,3 @@ const struct json_node *told_string(const struct json_doc *doc, const char *memb
 
 /* `"error":{"message":...,"type":...,"param":...,"code":...}`, in ASCII for Goodfire's streams. */
 void told_write_error(const struct failure *failure, bool ascii, struct buffer *out);
-
-/* The answer's `created`: the upstream's if that is a number, else the stream's. */
-void told_write_created(const struct client_stream *stream, struct buffer *out);

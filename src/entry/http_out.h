@@ -25,3 +25,6 @@ void http_out_head(const struct http_head *head, struct buffer *out);
 
 /* "Not Found" */
 const char *http_status_text(unsigned status);
+
+/* The one interim answer. */
+#define HTTP_OUT_CONTINUE BYTES("HTTP/1.1 100 Continue\r\n\r\n")

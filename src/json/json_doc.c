@@ -1,10 +1,10 @@
 /*
- * The door to yajl. Only its callbacks are used, and of them only that a token ended: the token's span follows from
- * the bytes yajl has consumed, and its start from the end of the token before.
+ * The door to yajl. Only its callbacks are used, and of them only that a token ended: the token's span
+ * follows from the bytes yajl has consumed, and its start from the end of the token before.
  *
- * What yajl lets pass is refused here: lax UTF-8, lone surrogates, NUL, \f and \v as white space, depth, number of
- * nodes, and a second value after the first. yajl is told to allow the last, since that is what makes its handle fit
- * for the next text once one has ended well.
+ * What yajl lets pass is refused here: lax UTF-8, lone surrogates, NUL, \f and \v as white space, depth,
+ * number of nodes, and a second value after the first. yajl is told to allow the last, since that is what
+ * makes its handle fit for the next text once one has ended well.
  */
 #include "json/json_doc.h"
 
@@ -221,8 +221,8 @@ static void open_parser(struct json_doc *doc)
     yajl_config(doc->parser, yajl_allow_multiple_values, 1);
 }
 
-/* Where the text offends, after yajl said so: at a comma or colon that yajl stopped at, at the byte inside a string that
- * it stopped at, else where the token begins that does not fit. */
+/* Where the text offends, after yajl said so: at a comma or colon that yajl stopped at, at the byte inside a
+ * string that it stopped at, else where the token begins that does not fit. */
 static size_t offence(const struct json_doc *doc, uint32_t limit)
 {
     const unsigned char *text = (const unsigned char *)doc->text.data;
@@ -275,7 +275,8 @@ static bool character_is_cut(const struct json_doc *doc)
     return doc->text.size - doc->checked < length;
 }
 
-/* Look at what is new. An earlier offence is reported rather than the one found here, however the text was cut. */
+/* Look at what is new. An earlier offence is reported rather than the one found here, however the text was
+ * cut. */
 static int check_utf8(struct json_doc *doc, struct bytes so_far, bool whole)
 {
     int r;
@@ -300,9 +301,9 @@ static bool quote_is_escaped(const char *quote)
     return (quote - at) % 2;
 }
 
-/* How far yajl may read for now. It copies a token that is cut, and reads it again from its start when there is more:
- * small pieces of a long string would cost time by the square, and the string's memory once more. So an unfinished
- * string waits as a whole. */
+/* How far yajl may read for now. It copies a token that is cut, and reads it again from its start when there
+ * is more: small pieces of a long string would cost time by the square, and the string's memory once more. So
+ * an unfinished string waits as a whole. */
 static uint32_t end_of_whole_strings(struct json_doc *doc)
 {
     const char *text = doc->text.data;

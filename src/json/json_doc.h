@@ -1,18 +1,28 @@
 /*
  * A JSON text (RFC 8259) as a flat list of nodes with spans: parsed once, while it arrives, nothing copied.
  *
- * A node says where its value stands in the text, so that a body can be checked, read, and changed by splicing, with
- * every untouched byte going on as it came. An object is its node followed by key, value, key, value ...; an array is
- * its node followed by its items. `next` is the index just past a node's own subtree. Node 0 is the root.
+ * A node says where its value stands in the text, so that a body can be checked, read, and changed by
+ * splicing, with every untouched byte going on as it came. An object is its node followed by key, value, key,
+ * value ...; an array is its node followed by its items. `next` is the index just past a node's own subtree.
+ * Node 0 is the root.
  *
- * Refused, beyond what the grammar refuses: depth and node count over the limits, text that is not strict UTF-8, lone
- * surrogate escapes, NUL (\u0000), white space other than the four, anything after the value.
+ * Refused, beyond what the grammar refuses: depth and node count over the limits, text that is not strict
+ * UTF-8, lone surrogate escapes, NUL (\u0000), white space other than the four, anything after the value.
  */
 #pragma once
 
 #include "base/arena.h"
 
-enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_KEY, JSON_OBJECT, JSON_ARRAY };
+enum json_type {
+    JSON_NULL,
+    JSON_FALSE,
+    JSON_TRUE,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_KEY,
+    JSON_OBJECT,
+    JSON_ARRAY,
+};
 
 enum {
     JSON_E_SYNTAX = 1, /* not JSON */
@@ -51,7 +61,7 @@ struct json_doc {
     uint32_t checked;      /* bytes known to be good UTF-8 */
     uint32_t scanned;      /* bytes searched for quotes */
     uint32_t string_start; /* where the string that is open at `scanned` began, plus one */
-    uint32_t open;         /* index of the innermost open container, plus one; its `next` holds the one around it */
+    uint32_t open;         /* innermost open container, plus one; its `next` is the one around it */
     bool complete;         /* the whole text was read and is good */
     int error;             /* sticky */
     uint32_t error_at;     /* offset of the offence, as well as it can be known */
@@ -62,8 +72,8 @@ struct json_doc {
 void json_doc_init(struct json_doc *doc, struct json_limits limits);
 void json_doc_deinit(struct json_doc *doc);
 
-/* Take what is new in SO_FAR, which holds the whole text from its first byte to the latest one (and may have moved
- * in memory since the last call). 0, or a sticky JSON_E_. */
+/* Take what is new in SO_FAR, which holds the whole text from its first byte to the latest one (and may have
+ * moved in memory since the last call). 0, or a sticky JSON_E_. */
 int json_doc_feed(struct json_doc *doc, struct bytes so_far);
 
 /* The text is complete. 0, or JSON_E_. After 0 the nodes may be read, for as long as WHOLE stays. */
@@ -79,14 +89,16 @@ const char *json_error_text(int error);
 
 const struct json_node *json_root(const struct json_doc *doc);
 
-/* The value of MEMBER in OBJECT: the last one if it stands there twice. NULL when OBJECT is no object or has none. */
-const struct json_node *json_member(const struct json_doc *doc, const struct json_node *object, struct bytes member);
+/* The value of MEMBER in OBJECT: the last one if it stands there twice. NULL when OBJECT is no object or has
+ * none. */
+const struct json_node *json_member(const struct json_doc *doc, const struct json_node *object,
+                                    struct bytes member);
 
 /* json_member() over a path: json_at(doc, node, "choices.0.delta.content"). Digits index arrays. */
 const struct json_node *json_at(const struct json_doc *doc, const struct json_node *node, const char *path);
 
-/* The first child of a container, and the one after NODE in CONTAINER. NULL at the end. In an object, children are
- * keys; json_value() is the value of a key. */
+/* The first child of a container, and the one after NODE in CONTAINER. NULL at the end. In an object,
+ * children are keys; json_value() is the value of a key. */
 const struct json_node *json_first(const struct json_doc *doc, const struct json_node *container);
 const struct json_node *json_after(const struct json_doc *doc, const struct json_node *container,
                                    const struct json_node *node);

@@ -1,5 +1,6 @@
 /*
- * Reading a parsed text: a walk over the flat nodes, where a whole subtree is passed by one step to its `next`.
+ * Reading a parsed text: a walk over the flat nodes, where a whole subtree is passed by one step to its
+ * `next`.
  */
 #include "json/json_doc.h"
 
@@ -54,7 +55,8 @@ uint32_t json_length(const struct json_doc *doc, const struct json_node *contain
     return length;
 }
 
-const struct json_node *json_member(const struct json_doc *doc, const struct json_node *object, struct bytes member)
+const struct json_node *json_member(const struct json_doc *doc, const struct json_node *object,
+                                    struct bytes member)
 {
     const struct json_node *found = NULL;
 
@@ -66,7 +68,8 @@ const struct json_node *json_member(const struct json_doc *doc, const struct jso
     return found;
 }
 
-static const struct json_node *item(const struct json_doc *doc, const struct json_node *array, struct bytes digits)
+static const struct json_node *item(const struct json_doc *doc, const struct json_node *array,
+                                    struct bytes digits)
 {
     const struct json_node *at = json_first(doc, array);
     int64_t index;

@@ -1,8 +1,8 @@
 /*
- * Cuts are only noted, sorted by where they start; what they mean for each other is settled while writing, from left
- * to right. A cut that starts before the place already reached lies inside one that was carried out, and is passed
- * over. Neighbouring members that go are one run, and a run takes one comma with it: the one before it, or, when it
- * begins with the object's first member, the one after it.
+ * Cuts are only noted, sorted by where they start; what they mean for each other is settled while writing,
+ * from left to right. A cut that starts before the place already reached lies inside one that was carried
+ * out, and is passed over. Neighbouring members that go are one run, and a run takes one comma with it: the
+ * one before it, or, when it begins with the object's first member, the one after it.
  */
 #include "json/json_splice.h"
 
@@ -20,8 +20,8 @@ static bool is_insertion(const struct json_cut *cut)
     return cut->start == cut->end;
 }
 
-/* A comes before B. At one place insertions come first, then the longer cut, which swallows the shorter. Items are
- * inserted in front of items, members behind members. */
+/* A comes before B. At one place insertions come first, then the longer cut, which swallows the shorter.
+ * Items are inserted in front of items, members behind members. */
 static bool before(const struct json_cut *a, const struct json_cut *b)
 {
     if (a->start != b->start)
@@ -65,7 +65,8 @@ void json_splice_rename(struct json_splice *splice, const struct json_node *key,
         json_splice_replace(splice, key, arena_printf(splice->arena, "\"%.*s\"", BYTES_ARG(name)));
 }
 
-void json_splice_remove(struct json_splice *splice, const struct json_node *object, const struct json_node *key)
+void json_splice_remove(struct json_splice *splice, const struct json_node *object,
+                        const struct json_node *key)
 {
     const struct json_node *value = json_value(splice->doc, key);
 

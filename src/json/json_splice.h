@@ -23,8 +23,8 @@ struct json_cut {
     struct json_cut *next; /* sorted by start; a cut inside an earlier one counts for nothing */
 };
 
-/* Changes to one parsed text, in any order. Cuts live in the arena; names and values are not copied and must live as
- * long as the splice. */
+/* Changes to one parsed text, in any order. Cuts live in the arena; names and values are not copied and must
+ * live as long as the splice. */
 struct json_splice {
     const struct json_doc *doc;
     struct arena *arena;
@@ -40,8 +40,10 @@ void json_splice_replace(struct json_splice *splice, const struct json_node *nod
 /* Rename KEY (a JSON_KEY node) to NAME (plain ASCII). */
 void json_splice_rename(struct json_splice *splice, const struct json_node *key, struct bytes name);
 
-/* Remove the member that KEY names in OBJECT, with the comma that falls free. Adding to OBJECT as well is fine. */
-void json_splice_remove(struct json_splice *splice, const struct json_node *object, const struct json_node *key);
+/* Remove the member that KEY names in OBJECT, with the comma that falls free. Adding to OBJECT as well is
+ * fine. */
+void json_splice_remove(struct json_splice *splice, const struct json_node *object,
+                        const struct json_node *key);
 
 /* Insert VALUE (JSON) as the first item of ARRAY, before what was prepended earlier. */
 void json_splice_prepend(struct json_splice *splice, const struct json_node *array, struct bytes value);

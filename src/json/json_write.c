@@ -16,60 +16,47 @@ static const char hex[] = "0123456789abcdef";
 
 static void write_unit(struct buffer *out, unsigned unit)
 {
-    char text[6] = {'\\', 'u', hex[unit >> 12 & 15], hex[unit >> 8 & 15], hex[unit >> 4 & 15], hex[unit & 15]};
+    char text[6] = {'\\', 'u', hex[unit >> 12 & 15], hex[unit >> 8 & 15], hex[unit >> 4 & 15],
+                    hex[unit & 15]};
 
     buffer_append(out, (struct bytes){text, sizeof(text)});
 }
 
-/* The letter that stands for an ASCII byte behind a backslash; 'u' for those that need four digits, 0 for those that
+/* The letter that stands for a byte behind a backslash; 'u' for those that need four digits, 0 for those that
  * stand for themselves. */
-static char escape_letter(unsigned char byte)
-{
-    switch (byte) {
-    case '"':
-    case '\\':
-        return (char)byte;
-    case '\b':
-        return 'b';
-    case '\f':
-        return 'f';
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    default:
-        return byte < 0x20 ? 'u' : 0;
-    }
-}
+static const char letters[256] = {
+    [0x00] = 'u', [0x01] = 'u', [0x02] = 'u', [0x03] = 'u', [0x04] = 'u', [0x05] = 'u', [0x06] = 'u',
+    [0x07] = 'u', ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', [0x0b] = 'u', ['\f'] = 'f', ['\r'] = 'r',
+    [0x0e] = 'u', [0x0f] = 'u', [0x10] = 'u', [0x11] = 'u', [0x12] = 'u', [0x13] = 'u', [0x14] = 'u',
+    [0x15] = 'u', [0x16] = 'u', [0x17] = 'u', [0x18] = 'u', [0x19] = 'u', [0x1a] = 'u', [0x1b] = 'u',
+    [0x1c] = 'u', [0x1d] = 'u', [0x1e] = 'u', [0x1f] = 'u', ['"'] = '"',  ['\\'] = '\\',
+};
 
-static void write_escape(struct buffer *out, unsigned char byte, char letter)
+static void write_escape(struct buffer *out, unsigned char byte)
 {
-    if (letter == 'u') {
+    char pair[2] = {'\\', letters[byte]};
+
+    if (pair[1] == 'u' || pair[1] == 0)
         write_unit(out, byte);
-        return;
-    }
-    buffer_append_char(out, '\\');
-    buffer_append_char(out, letter);
+    else
+        buffer_append(out, (struct bytes){pair, sizeof(pair)});
 }
 
 /* TEXT is good UTF-8. */
 static void write_valid(struct buffer *out, struct bytes text)
 {
-    size_t done = 0;
+    const unsigned char *data = (const unsigned char *)text.data;
+    size_t at = 0, done = 0;
 
-    for (size_t at = 0; at < text.size; at++) {
-        unsigned char byte = (unsigned char)text.data[at];
-        char letter = byte >= 0x20 && byte != '"' && byte != '\\' ? 0 : escape_letter(byte);
-
-        if (!letter)
-            continue;
+    for (;;) {
+        while (at < text.size && !letters[data[at]])
+            at++;
         buffer_append(out, (struct bytes){text.data + done, at - done});
-        write_escape(out, byte, letter);
-        done = at + 1;
+        if (at == text.size)
+            break;
+        write_escape(out, data[at++]);
+        done = at;
     }
-    buffer_append(out, bytes_skip(text, done));
 }
 
 /* The character at AT, of good UTF-8, as one unit or a pair. Returns its size there. */
@@ -89,28 +76,31 @@ static size_t write_character(struct buffer *out, const unsigned char *at)
     return size;
 }
 
+/* The colon at AT follows "data". */
+static bool is_data_colon(struct bytes text, size_t at)
+{
+    return at >= 4 && memcmp(text.data + at - 4, "data", 4) == 0;
+}
+
 /* TEXT is good UTF-8. */
 static void write_valid_ascii(struct buffer *out, struct bytes text)
 {
     const unsigned char *data = (const unsigned char *)text.data;
     size_t at = 0, done = 0;
 
-    while (at < text.size) {
-        bool colon = data[at] == ':' && at >= 4 && memcmp(data + at - 4, "data", 4) == 0;
-        char letter = colon || data[at] == 0x7f ? 'u' : escape_letter(data[at]);
-
-        if (!letter && data[at] < 0x80) {
+    for (;;) {
+        while (at < text.size && !letters[data[at]] && data[at] < 0x7f &&
+               (data[at] != ':' || !is_data_colon(text, at)))
             at++;
-            continue;
-        }
         buffer_append(out, (struct bytes){text.data + done, at - done});
+        if (at == text.size)
+            break;
         if (data[at] >= 0x80)
             at += write_character(out, data + at);
         else
-            write_escape(out, data[at++], letter);
+            write_escape(out, data[at++]);
         done = at;
     }
-    buffer_append(out, bytes_skip(text, done));
 }
 
 /* TEXT between quotes: its valid stretches by WRITE, each byte that belongs to none as REPLACEMENT. */

@@ -8,8 +8,8 @@
 /* TEXT as a quoted string. TEXT must be UTF-8; what is not becomes U+FFFD. Slashes stay as they are. */
 void json_write_string(struct buffer *out, struct bytes text);
 
-/* The same in ASCII only (\uXXXX), and with no "data:" in it: the colon is escaped there. What a Goodfire client
- * needs, see client_goodfire. */
+/* The same in ASCII only (\uXXXX), and with no "data:" in it: the colon is escaped there. What a Goodfire
+ * client needs, see client_goodfire. */
 void json_write_string_ascii(struct buffer *out, struct bytes text);
 
 /* `"NAME":` , after a comma when OUT does not end with '{', '[' or nothing. NAME is plain ASCII. */

@@ -33,7 +33,6 @@ struct upstream {
     struct list calls;
     uv_timer_t timer;
     uint64_t wakes_at; /* NEVER: the timer sleeps */
-    uint64_t walked_at;
 };
 
 struct call {
@@ -44,6 +43,7 @@ struct call {
     void *data;
     struct transfer *transfer; /* NULL while the name is looked up */
     struct resolve_wait wait;
+    bool waiting; /* `wait` is with the resolver */
     uint64_t started_at, last_byte_at;
     bool answered; /* the head came */
     bool paused;
@@ -78,6 +78,16 @@ static struct deadline call_deadline(const struct call *call)
     struct deadline total = {call->started_at + call->request.timeouts.total, CALL_E_TOTAL};
 
     return step.at < total.at ? step : total;
+}
+
+/* When to look at the call again. Nobody tells when it gets its connection, and then another deadline begins. */
+static uint64_t look_again(const struct call *call, uint64_t now)
+{
+    uint64_t at = call_deadline(call).at;
+    uint32_t first_byte = call->request.timeouts.first_byte;
+    bool connected = call->transfer && transfer_connected(call->transfer);
+
+    return !connected && first_byte && now + first_byte < at ? now + first_byte : at;
 }
 
 static const char *explain(int result)
@@ -127,6 +137,7 @@ static uint64_t walk(struct upstream *upstream, uint64_t now, struct list *late)
 
         if (at > now) {
             call->warned = false;
+            at = look_again(call, now);
         } else if (call->warned) {
             list_remove(node);
             list_append(late, node);
@@ -217,6 +228,7 @@ static void on_resolved(void *data, int status)
     struct upstream *upstream = call->upstream;
     const char *address = status == 0 ? resolver_address(upstream->resolver) : NULL;
 
+    call->waiting = false;
     if (!address) {
         finish(call, TRANSFER_E_DNS, status ? uv_strerror(status) : "no address");
         return;
@@ -243,9 +255,10 @@ struct call *call_start(struct upstream *upstream, const struct call_request *re
         ask(call);
     } else {
         call->wait = (struct resolve_wait){.done = on_resolved, .data = call};
+        call->waiting = true;
         resolver_wait(upstream->resolver, &call->wait);
     }
-    wake_at(upstream, call_deadline(call).at);
+    wake_at(upstream, look_again(call, call->started_at));
     return call;
 }
 
@@ -253,7 +266,7 @@ struct call *call_cancel(struct call *call)
 {
     if (!call)
         return NULL;
-    if (call->upstream->resolver)
+    if (call->waiting)
         resolver_cancel(call->upstream->resolver, &call->wait);
     transfer_cancel(call->transfer);
     list_remove(&call->node);

@@ -1,6 +1,6 @@
 /*
- * A state per part of the answer; a state takes what it can of the bytes at hand and names the next state. Text that
- * must be whole before it can be read (head, size line, event) is collected in one small buffer.
+ * A state per part of the answer; a state takes what it can of the bytes at hand and names the next state.
+ * Text that must be whole before it can be read (head, size line, event) is collected in one small buffer.
  */
 #include "answer.h"
 
@@ -61,13 +61,13 @@ static bool take_head(struct answer *answer, struct cut *cut)
 
     if (!take_line(answer, cut, &whole))
         return false;
-    if (whole && answer->text_length >= 4 && memcmp(answer->text + answer->text_length - 4, "\r\n\r\n", 4) == 0)
+    if (whole && answer->text_length >= 4 && strcmp(answer->text + answer->text_length - 4, "\r\n\r\n") == 0)
         return head_done(answer);
     return true;
 }
 
-/* A chunk's size line, and after the last chunk the blank line. Its text may not overwrite an open event, so the
- * digits are read as they come. */
+/* A chunk's size line, and after the last chunk the blank line. Its text may not overwrite an open event, so
+ * the digits are read as they come. */
 static bool take_chunk_size(struct answer *answer, struct cut *cut)
 {
     while (cut->at < cut->end) {

@@ -1,13 +1,13 @@
 /*
- * The least a gateway on these libraries can do: uv_tcp and llhttp towards clients, libcurl's multi towards the
- * upstream, and nothing in between. No JSON, no routing, no limits, no log; response headers are fixed. What the
- * gateway costs above this is its own work, what this costs above nginx is libcurl's.
+ * The least a gateway on these libraries can do: uv_tcp and llhttp towards clients, libcurl's multi towards
+ * the upstream, and nothing in between. No JSON, no routing, no limits, no log; response headers are fixed.
+ * What the gateway costs above this is its own work, what this costs above nginx is libcurl's.
  *
- * libcurl is wired as the gateway's is: sockets stay registered between transfers, a timer of 0 runs in the same loop
- * turn after the socket events, handles come from a free list, the body goes up by a read function without a seek
- * function (so libcurl cannot send a POST twice). `-p` gives libcurl the body as POSTFIELDS instead: one send less.
+ * libcurl is wired as the gateway's is: sockets stay registered between transfers, a timer of 0 runs in the
+ * same loop turn after the socket events, handles come from a free list, head and body leave in one send
+ * (POSTFIELDS).
  *
- *     client bytes -> client_read -> llhttp -> ask() -> libcurl -> on_body: output -> flush() once per turn -> client
+ *     client_read -> llhttp -> ask() -> libcurl -> on_body: output -> flush_all() once per turn
  */
 #include <curl/curl.h>
 #include <llhttp.h>
@@ -16,7 +16,7 @@
 
 #include "bench.h"
 
-enum { READ_BYTES = 64 * 1024, FREE_HANDLES = 8192, HEAD_ROOM = 160 };
+enum { READ_BYTES = 64 * 1024, FREE_HANDLES = 8192, HEAD_ROOM = 160, DESCRIPTORS = 65536 };
 
 struct text {
     char *bytes;
@@ -28,9 +28,8 @@ struct client {
     llhttp_t parser;
     CURL *easy;                         /* the transfer in flight */
     struct client *next_to_flush;
-    bool waiting_for_flush, headed, chunked, done, closing;
+    bool waiting_for_flush, headed, chunked, closing;
     long long length;                   /* of the answer; -1: unknown, so chunked */
-    size_t body_sent;
     struct text body, output;
 };
 
@@ -46,9 +45,8 @@ static CURLM *multi;
 static uv_timer_t timer;
 static uv_check_t after_batch;
 static uv_idle_t do_not_block;
-static bool timer_is_due, post_fields;
-static struct link **links;             /* by descriptor */
-static size_t links_room;
+static bool timer_is_due;
+static struct link *links[DESCRIPTORS];
 static CURL *free_handles[FREE_HANDLES];
 static unsigned free_count;
 static struct client *to_flush;
@@ -84,10 +82,9 @@ static void easy_release(struct client *client)
     if (!client->easy)
         return;
     curl_multi_remove_handle(multi, client->easy);
-    if (free_count < FREE_HANDLES)
-        free_handles[free_count++] = client->easy;
-    else
-        curl_easy_cleanup(client->easy);
+    if (free_count == FREE_HANDLES)
+        die("too many handles");
+    free_handles[free_count++] = client->easy;
     client->easy = NULL;
 }
 
@@ -200,31 +197,13 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
     return size * count;
 }
 
-static size_t on_upload(char *room, size_t size, size_t count, void *data)
-{
-    struct client *client = data;
-    size_t left = client->body.length - client->body_sent;
-
-    if (left > size * count)
-        left = size * count;
-    memcpy(room, client->body.bytes + client->body_sent, left);
-    client->body_sent += left;
-    return left;
-}
-
 /* --- libcurl on the loop --- */
 
 static void transfer_finished(struct client *client, CURLcode result)
 {
     easy_release(client);
-    if (result != CURLE_OK) {
-        if (!client->headed)
-            text_add(&client->output, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", 47);
-        else
-            client_close(client);
-    } else if (!client->headed) {
-        client->length = 0;
-        add_head(client);
+    if (result != CURLE_OK || !client->headed) {
+        client_close(client);
     } else if (client->chunked) {
         text_add(&client->output, "0\r\n\r\n", 5);
     }
@@ -272,15 +251,8 @@ static struct link *link_of(curl_socket_t fd)
 {
     struct link *link;
 
-    if ((size_t)fd >= links_room) {
-        size_t room = (size_t)fd * 2 + 64;
-
-        links = realloc(links, room * sizeof *links);
-        if (!links)
-            die("realloc");
-        memset(links + links_room, 0, (room - links_room) * sizeof *links);
-        links_room = room;
-    }
+    if (fd >= DESCRIPTORS)
+        die("too many descriptors");
     if (links[fd])
         return links[fd];
     link = must_alloc(sizeof *link);
@@ -299,9 +271,7 @@ static int on_socket_wish(CURL *easy, curl_socket_t fd, int what, void *data, vo
                                                 ((what & CURL_POLL_OUT) ? UV_WRITABLE : 0);
 
     link->wanted = wanted;
-    if (wanted == 0 && link->registered == UV_READABLE)
-        return 0;
-    if (wanted == link->registered)
+    if (wanted == link->registered || (wanted == 0 && link->registered == UV_READABLE))
         return 0;
     link->registered = wanted;
     if (wanted)
@@ -318,7 +288,7 @@ static void link_closed(uv_handle_t *handle)
 
 static int on_close_socket(void *data, curl_socket_t fd)
 {
-    if ((size_t)fd < links_room && links[fd]) {
+    if (fd < DESCRIPTORS && links[fd]) {
         uv_poll_stop(&links[fd]->poll);
         uv_close((uv_handle_t *)&links[fd]->poll, link_closed);
         links[fd] = NULL;
@@ -335,14 +305,16 @@ static void idle_nothing(uv_idle_t *handle)
 {
 }
 
-/* 0 means now, which is after the current batch of events. The idle handle only keeps poll from blocking in case the
- * wish comes from outside a batch. */
+/* 0 means now, which is after the current batch of events. The idle handle only keeps poll from blocking in
+ * case the wish comes from outside a batch. */
 static int on_timer_wish(CURLM *handle, long milliseconds, void *data)
 {
     timer_is_due = milliseconds == 0;
     if (timer_is_due)
         uv_idle_start(&do_not_block, idle_nothing);
-    else if (milliseconds > 0)
+    else
+        uv_idle_stop(&do_not_block);
+    if (milliseconds > 0)
         uv_timer_start(&timer, timer_fired, (uint64_t)milliseconds, 0);
     else
         uv_timer_stop(&timer);
@@ -376,8 +348,6 @@ static CURL *easy_new(void)
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
-    if (!post_fields)
-        curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_upload);
     return easy;
 }
 
@@ -389,15 +359,11 @@ static int ask(llhttp_t *parser)
     client->easy = easy;
     client->headed = client->chunked = false;
     client->length = -1;
-    client->body_sent = 0;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, client);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, client);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, client);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)client->body.length);
-    if (post_fields)
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, client->body.bytes);
-    else
-        curl_easy_setopt(easy, CURLOPT_READDATA, client);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, client->body.bytes);
     return curl_multi_add_handle(multi, easy) == CURLM_OK ? 0 : HPE_USER;
 }
 
@@ -433,10 +399,8 @@ static void client_came(uv_stream_t *listener, int status)
 
     client->tcp.data = client;
     uv_tcp_init(loop, &client->tcp);
-    if (status < 0 || uv_accept(listener, (uv_stream_t *)&client->tcp) < 0) {
-        client_close(client);
-        return;
-    }
+    if (status < 0 || uv_accept(listener, (uv_stream_t *)&client->tcp) < 0)
+        die("accept");
     uv_tcp_nodelay(&client->tcp, 1);
     llhttp_init(&client->parser, HTTP_REQUEST, &settings);
     client->parser.data = client;
@@ -454,26 +418,20 @@ static void prepare_curl(int upstream_port)
     curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 1024L);
     snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/chat/completions", upstream_port);
     headers = curl_slist_append(NULL, "Content-Type: application/json");
-    headers = curl_slist_append(headers, "Authorization: Bearer sk-bench-0123456789abcdef0123456789abcdef01234567");
     headers = curl_slist_append(headers, "Expect:");
-}
-
-static void stop(uv_signal_t *handle, int number)
-{
-    uv_stop(loop);
+    headers = curl_slist_append(headers, "Authorization: Bearer "
+                                         "sk-bench-0123456789abcdef0123456789abcdef01234567");
 }
 
 int main(int argc, char **argv)
 {
     struct sockaddr_in address;
     static uv_tcp_t listener;
-    static uv_signal_t terminate;
 
-    if (argc < 3) {
-        fprintf(stderr, "usage: bare_relay PORT UPSTREAM_PORT [-p]\n");
+    if (argc != 3) {
+        fprintf(stderr, "usage: bare_relay PORT UPSTREAM_PORT\n");
         return 2;
     }
-    post_fields = argc > 3;
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     loop = uv_default_loop();
@@ -485,8 +443,6 @@ int main(int argc, char **argv)
     uv_idle_init(loop, &do_not_block);
     uv_check_init(loop, &after_batch);
     uv_check_start(&after_batch, batch_ended);
-    uv_signal_init(loop, &terminate);
-    uv_signal_start(&terminate, stop, SIGTERM);
     address = loopback((int)strtol(argv[1], NULL, 10));
     uv_tcp_init(loop, &listener);
     if (uv_tcp_bind(&listener, (struct sockaddr *)&address, 0) < 0 ||

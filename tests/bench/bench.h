@@ -19,7 +19,8 @@
 
 #define NANO 1000000000ull
 
-/* A streamed event carries `@SEQUENCE STAMP`: 8 and 20 digits, the stamp being CLOCK_MONOTONIC at its write(). */
+/* A streamed event carries `@SEQUENCE STAMP`: 8 and 20 digits, the stamp being CLOCK_MONOTONIC at its
+ * write(). */
 #define STAMP_SEQUENCE_DIGITS 8
 #define STAMP_CLOCK_DIGITS    20
 #define STAMP_LENGTH          (1 + STAMP_SEQUENCE_DIGITS + 1 + STAMP_CLOCK_DIGITS)

@@ -1,14 +1,16 @@
 /*
- * The clients of the benchmark: one epoll loop, kept-alive connections, every answer read to its end and checked.
+ * The clients of the benchmark: one epoll loop, kept-alive connections, every answer read to its end and
+ * checked.
  *
  *   load json -p PORT -c 64 -d 2            closed loop: each connection asks again when it was answered
- *   load json -p PORT -c 64 -d 2 -r 5000    open loop: asks at fixed times, and latency counts from those times
+ *   load json -p PORT -c 64 -d 2 -r 5000    open loop: asks at fixed times; latency counts from those times
  *   load sse  -p PORT -c 500 -e 50 -d 2     500 streams of 50 events a second; every event is timestamped
  *   load sse  -p PORT -c 1 -k 3 -e 500 -d 1 short streams one after the other: time to first event
  *   load hold -p PORT -c 5000 -e 1 -d 2     open streams and weigh the process given by -P
  *
- * Other options: -w warm-up seconds, -P the process whose CPU time is charged, -n stop after exactly so many requests
- * (no warm-up), -k events in each stream, -b bytes of the body. One line of key=value goes to stdout.
+ * Other options: -w warm-up seconds, -P the process whose CPU time is charged, -n stop after exactly so many
+ * requests (no warm-up), -k events in each stream, -b bytes of the body. One line of key=value goes to
+ * stdout.
  */
 #include <getopt.h>
 #include <sys/epoll.h>
@@ -27,7 +29,9 @@ static struct {
     uint32_t connections, rate, event_rate, events, body_bytes;
     double seconds, warm;
     uint64_t requests;
-} options = { .connections = 1, .event_rate = 50, .events = 99999999, .body_bytes = 250, .seconds = 1, .warm = 0.3 };
+} options = {
+    .connections = 1, .event_rate = 50, .events = 99999999, .body_bytes = 250, .seconds = 1, .warm = 0.3,
+};
 
 struct conn {
     int fd;
@@ -61,16 +65,18 @@ static size_t request_length;
 
 static void prepare_request(void)
 {
-    static const char prose[] = "An ember is a glowing, hot coal of slowly burning fuel.\\nIt \\\"glows\\\" long. ";
+    static const char prose[] =
+        "An ember is a glowing, hot coal of slowly burning fuel.\\nIt \\\"glows\\\" long. ";
     size_t room = options.body_bytes + 1024, length;
     char *body = must_alloc(room);
 
     length = (size_t)snprintf(body, room, "{\"model\":\"bench\",");
     if (options.sse)
-        length += (size_t)snprintf(body + length, room - length, "\"stream\":true,\"user\":\"rate=%u count=%u\",",
-                                   options.event_rate, options.events);
-    length += (size_t)snprintf(body + length, room - length, "\"temperature\":0.7,\"messages\":[{\"role\":\"system\","
-                               "\"content\":\"You are brief.\"},{\"role\":\"user\",\"content\":\"What is it? ");
+        length += (size_t)snprintf(body + length, room - length,
+            "\"stream\":true,\"user\":\"rate=%u count=%u\",", options.event_rate, options.events);
+    length += (size_t)snprintf(body + length, room - length,
+        "\"temperature\":0.7,\"messages\":[{\"role\":\"system\",\"content\":\"You are brief.\"},"
+        "{\"role\":\"user\",\"content\":\"What is it? ");
     while (length + sizeof prose - 1 + 4 <= options.body_bytes) {
         memcpy(body + length, prose, sizeof prose - 1);
         length += sizeof prose - 1;
@@ -116,7 +122,8 @@ static void conn_failed(struct conn *conn, const char *why)
 
 static void conn_write(struct conn *conn)
 {
-    ssize_t sent = send(conn->fd, request + conn->sent, request_length - conn->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = send(conn->fd, request + conn->sent, request_length - conn->sent,
+                        MSG_NOSIGNAL | MSG_DONTWAIT);
 
     if (sent > 0)
         conn->sent += (size_t)sent;

@@ -1,6 +1,6 @@
 /*
- * CPU time comes from the scheduler's own sum for each thread (schedstat, nanoseconds): the ticks in stat are too
- * coarse for a second's run. Both count the same thing, user + system.
+ * CPU time comes from the scheduler's own sum for each thread (schedstat, nanoseconds): the ticks in stat are
+ * too coarse for a second's run. Both count the same thing, user + system.
  */
 #include "process.h"
 

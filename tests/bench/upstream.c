@@ -1,10 +1,11 @@
 /*
  * The model server of the benchmark: one epoll loop that answers at once and never computes anything.
  *
- * POST /v1/chat/completions gives a fixed JSON answer of 1 KB or, when the body holds "stream":true, a stream of
- * events of 200 bytes, one write() each, stamped with the clock. The body's "user" chooses it: "rate=50 count=100"
- * is 100 events, 50 each second (rate=0: as fast as the socket takes them). The first event follows the head at
- * once; each stream then keeps its own phase, so that streams do not march in step. GET /v1/models lists one model.
+ * POST /v1/chat/completions gives a fixed JSON answer of 1 KB or, when the body holds "stream":true, a stream
+ * of events of 200 bytes, one write() each, stamped with the clock. The body's "user" chooses it: "rate=50
+ * count=100" is 100 events, 50 each second (rate=0: as fast as the socket takes them). The first event
+ * follows the head at once; each stream then keeps its own phase, so that streams do not march in step. GET
+ * /v1/models lists one model.
  */
 #include <signal.h>
 #include <sys/epoll.h>
@@ -36,7 +37,8 @@ static char *event_stamp;
 static const char stream_head[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
     "Transfer-Encoding: chunked\r\n\r\n";
-#define CHUNK_HEAD "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"bench\","
+#define CHUNK_HEAD \
+    "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"bench\","
 static const char finish_event[] =
     "data: " CHUNK_HEAD "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
     "data: [DONE]\n\n";
@@ -49,12 +51,14 @@ static void prepare_texts(void)
     int length;
 
     length = snprintf(body, sizeof body,
-        "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"bench\","
+        "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1700000000,"
+        "\"model\":\"bench\","
         "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"");
     while (length < 1024 - 100)
         length += snprintf(body + length, sizeof body - (size_t)length, "embers glow ");
     length += snprintf(body + length, sizeof body - (size_t)length,
-        "\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":40,\"completion_tokens\":200,\"total_tokens\":240}}");
+        "\"},\"finish_reason\":\"stop\"}],\"usage\":"
+        "{\"prompt_tokens\":40,\"completion_tokens\":200,\"total_tokens\":240}}");
     json_length = (size_t)snprintf(json_answer, sizeof json_answer,
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", length, body);
 
@@ -64,8 +68,9 @@ static void prepare_texts(void)
     event_length = (size_t)snprintf(event_text, sizeof event_text, "%x\r\n%s\r\n", (unsigned)length, event);
     event_stamp = strchr(event_text, '@');
 
-    length = snprintf(body, sizeof body, "{\"object\":\"list\",\"data\":[{\"id\":\"bench\",\"object\":\"model\","
-                                         "\"created\":1700000000,\"owned_by\":\"bench\"}]}");
+    length = snprintf(body, sizeof body,
+        "{\"object\":\"list\",\"data\":[{\"id\":\"bench\",\"object\":\"model\",\"created\":1700000000,"
+        "\"owned_by\":\"bench\"}]}");
     models_length = (size_t)snprintf(models_answer, sizeof models_answer,
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", length, body);
 }
@@ -185,8 +190,8 @@ static bool peer_send_event(struct peer *peer)
     return peer_write(peer, event_text, event_length);
 }
 
-/* Send what is due now, and enter the heap for the next event. A burst of an unpaced stream ends after some events
- * so that the others get their turn. */
+/* Send what is due now, and enter the heap for the next event. A burst of an unpaced stream ends after some
+ * events so that the others get their turn. */
 static bool peer_stream(struct peer *peer)
 {
     int burst = UNPACED_BURST;

@@ -334,8 +334,8 @@ class Answer:
 class Provider:
     """A server of KIND on a port of 127.0.0.1, or on UNIX, a socket's path. Use as a context manager."""
 
-    def __init__(self, kind="openai", models=("tiny",), unix=None, key=None, root="", loras=(0, 1), tls=None):
-        self.kind, self.models, self.unix, self.key = kind, list(models), unix, key
+    def __init__(self, kind="openai", models=("tiny",), unix=None, key=None, root="", loras=(0, 1), tls=None, port=0):
+        self.kind, self.models, self.unix, self.key, self.port = kind, list(models), unix, key, port
         self.root = root            # a path in front of everything
         self.loras = list(loras)
         self.tls = tls              # (certificate file, key file)
@@ -374,7 +374,8 @@ class Provider:
         if self.unix:
             server = await self.loop.create_unix_server(lambda: Connection(self), self.unix)
         else:
-            server = await self.loop.create_server(lambda: Connection(self), "127.0.0.1", 0, ssl=context, backlog=512)
+            server = await self.loop.create_server(lambda: Connection(self), "127.0.0.1", self.port, ssl=context,
+                                                   backlog=512)
             self.port = server.sockets[0].getsockname()[1]
         started.set()
         await self._ending.wait()

@@ -1,13 +1,11 @@
 /*
- * JSON read in: the grammar and what is refused beyond it, spans, and values. Every text is read whole, and again one
+ * JSON read in: the grammar, what is refused beyond it, and spans. Every text is read whole, and again one
  * byte at a time out of memory that moves; both must agree.
  */
 #include "json/json_doc.h"
 
 #include "base/alloc.h"
 
-#include <errno.h>
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -68,33 +66,37 @@ static int verdict(struct bytes text)
 static void good_texts_are_taken(void **state)
 {
     static const struct bytes cases[] = {
-        TEXT("[[]   ]"), TEXT("[]"), TEXT("[\"\"]"), TEXT("[\"a\"]"), TEXT("[false]"), TEXT("[null, 1, \"1\", {}]"),
-        TEXT("[null]"), TEXT("[1\n]"), TEXT(" [1]"), TEXT("[1,null,null,null,2]"), TEXT("[2] "), TEXT("[123e65]"),
-        TEXT("[0e+1]"), TEXT("[0e1]"), TEXT("[ 4]"), TEXT("[-0.000000000000000000000000000000000000000000000001]"),
-        TEXT("[20e1]"), TEXT("[-0]"), TEXT("[-123]"), TEXT("[-1]"), TEXT("[1E22]"), TEXT("[1E-2]"), TEXT("[1E+2]"),
-        TEXT("[123e45]"), TEXT("[123.456e78]"), TEXT("[1e-2]"), TEXT("[1e+2]"), TEXT("[123]"), TEXT("[123.456789]"),
-        TEXT("{\"asd\":\"sdf\", \"dfg\":\"fgh\"}"), TEXT("{\"asd\":\"sdf\"}"), TEXT("{\"a\":\"b\",\"a\":\"c\"}"),
-        TEXT("{\"a\":\"b\",\"a\":\"b\"}"), TEXT("{}"), TEXT("{\"\":0}"), TEXT("{ \"min\": -1.0e+28, \"max\": 1.0e+28 }"),
-        TEXT("{\"x\":[{\"id\": \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}], \"id\": \"xxxxxxxxxxxxxxxxxxx\"}"),
+        TEXT("[[]   ]"), TEXT("[]"), TEXT("[\"\"]"), TEXT("[\"a\"]"), TEXT("[false]"),
+        TEXT("[null, 1, \"1\", {}]"), TEXT("[null]"), TEXT("[1\n]"), TEXT(" [1]"),
+        TEXT("[1,null,null,null,2]"), TEXT("[2] "), TEXT("[123e65]"), TEXT("[0e+1]"), TEXT("[0e1]"),
+        TEXT("[ 4]"), TEXT("[-0.000000000000000000000000000000000000000000000001]"), TEXT("[20e1]"),
+        TEXT("[-0]"), TEXT("[-123]"), TEXT("[-1]"), TEXT("[1E22]"), TEXT("[1E-2]"), TEXT("[1E+2]"),
+        TEXT("[123e45]"), TEXT("[123.456e78]"), TEXT("[1e-2]"), TEXT("[1e+2]"), TEXT("[123]"),
+        TEXT("[123.456789]"), TEXT("{\"asd\":\"sdf\", \"dfg\":\"fgh\"}"), TEXT("{\"asd\":\"sdf\"}"),
+        TEXT("{\"a\":\"b\",\"a\":\"c\"}"), TEXT("{\"a\":\"b\",\"a\":\"b\"}"), TEXT("{}"), TEXT("{\"\":0}"),
+        TEXT("{ \"min\": -1.0e+28, \"max\": 1.0e+28 }"),
+        TEXT("{\"x\":[{\"id\": \"xxxxxxxxxxxxxxxxxxxxxxxxxxx\"}], \"id\": \"xxxxxxxxxxx\"}"),
         TEXT("{\"a\":[]}"), TEXT("{\"title\":\"\\u041f\\u043e\\u043b\\u0442\\u043e\\u0440\\u0430\" }"),
         TEXT("{\n\"a\": \"b\"\n}"), TEXT("[\"\\u0060\\u012a\\u12AB\"]"), TEXT("[\"\\uD801\\udc37\"]"),
-        TEXT("[\"\\ud83d\\ude39\\ud83d\\udc8d\"]"), TEXT("[\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"]"), TEXT("[\"\\\\u0000\"]"),
-        TEXT("[\"\\\"\"]"), TEXT("[\"a/*b*/c/*d//e\"]"), TEXT("[\"\\\\a\"]"), TEXT("[\"\\\\n\"]"), TEXT("[\"\\u0012\"]"),
-        TEXT("[\"\\uFFFF\"]"), TEXT("[\"asd\"]"), TEXT("[ \"asd\"]"), TEXT("[\"\\uDBFF\\uDFFF\"]"),
-        TEXT("[\"new\\u00A0line\"]"), TEXT("[\"\xf4\x8f\xbf\xbf\"]"), TEXT("[\"\xef\xbf\xbf\"]"), TEXT("[\"\\u002c\"]"),
-        TEXT("[\"\xcf\x80\"]"), TEXT("[\"\xf0\x9b\xbf\xbf\"]"), TEXT("[\"asd \"]"), TEXT("\" \""), TEXT("[\"\\uD834\\uDd1e\"]"),
-        TEXT("[\"\\u0821\"]"), TEXT("[\"\\u0123\"]"), TEXT("[\"\xe2\x80\xa8\"]"), TEXT("[\"\xe2\x80\xa9\"]"),
-        TEXT("[\"\\u0061\\u30af\\u30EA\\u30b9\"]"), TEXT("[\"new\\u000Aline\"]"), TEXT("[\"\x7f\"]"), TEXT("[\"\\uA66D\"]"),
-        TEXT("[\"\\u005C\"]"), TEXT("[\"\xe2\x8d\x82\xe3\x88\xb4\xe2\x8d\x82\"]"), TEXT("[\"\\u0022\"]"),
-        TEXT("[\"\\uDBFF\\uDFFE\"]"), TEXT("[\"\\u200B\"]"), TEXT("[\"\\u2064\"]"), TEXT("[\"\\uFDD0\"]"), TEXT("[\"\\uFFFE\"]"),
-        TEXT("[\"\xe2\x82\xac\xf0\x9d\x84\x9e\"]"), TEXT("[\"a\x7f"
-                                                         "a\"]"),
-        TEXT("false"), TEXT("42"), TEXT("-0.1"), TEXT("null"), TEXT("\"asd\""), TEXT("true"), TEXT("\"\""), TEXT("[\"a\"]\n"),
-        TEXT("[true]"), TEXT(" [] "), TEXT("\t\r\n {} \n"),
+        TEXT("[\"\\ud83d\\ude39\\ud83d\\udc8d\"]"), TEXT("[\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"]"),
+        TEXT("[\"\\\\u0000\"]"), TEXT("[\"\\\"\"]"), TEXT("[\"a/*b*/c/*d//e\"]"), TEXT("[\"\\\\a\"]"),
+        TEXT("[\"\\\\n\"]"), TEXT("[\"\\u0012\"]"), TEXT("[\"\\uFFFF\"]"), TEXT("[\"asd\"]"),
+        TEXT("[ \"asd\"]"), TEXT("[\"\\uDBFF\\uDFFF\"]"), TEXT("[\"new\\u00A0line\"]"),
+        TEXT("[\"\xf4\x8f\xbf\xbf\"]"), TEXT("[\"\xef\xbf\xbf\"]"), TEXT("[\"\\u002c\"]"),
+        TEXT("[\"\xcf\x80\"]"), TEXT("[\"\xf0\x9b\xbf\xbf\"]"), TEXT("[\"asd \"]"), TEXT("\" \""),
+        TEXT("[\"\\uD834\\uDd1e\"]"), TEXT("[\"\\u0821\"]"), TEXT("[\"\\u0123\"]"),
+        TEXT("[\"\xe2\x80\xa8\"]"), TEXT("[\"\xe2\x80\xa9\"]"), TEXT("[\"\\u0061\\u30af\\u30EA\\u30b9\"]"),
+        TEXT("[\"new\\u000Aline\"]"), TEXT("[\"\x7f\"]"), TEXT("[\"\\uA66D\"]"), TEXT("[\"\\u005C\"]"),
+        TEXT("[\"\xe2\x8d\x82\xe3\x88\xb4\xe2\x8d\x82\"]"), TEXT("[\"\\u0022\"]"),
+        TEXT("[\"\\uDBFF\\uDFFE\"]"), TEXT("[\"\\u200B\"]"), TEXT("[\"\\u2064\"]"), TEXT("[\"\\uFDD0\"]"),
+        TEXT("[\"\\uFFFE\"]"), TEXT("[\"\xe2\x82\xac\xf0\x9d\x84\x9e\"]"), TEXT("[\"a\x7f" "a\"]"),
+        TEXT("false"), TEXT("42"), TEXT("-0.1"), TEXT("null"), TEXT("\"asd\""), TEXT("true"), TEXT("\"\""),
+        TEXT("[\"a\"]\n"), TEXT("[true]"), TEXT(" [] "), TEXT("\t\r\n {} \n"),
         /* left open by the grammar's readers, taken here: the text is kept, not a number */
-        TEXT("[123.456e-789]"), TEXT("[-1e+9999]"), TEXT("[1.5e+9999]"), TEXT("[-123123e100000]"), TEXT("[123123e100000]"),
-        TEXT("[123e-10000000]"), TEXT("[-123123123123123123123123123123]"), TEXT("[100000000000000000000]"),
-        TEXT("[0.4e00669999999999999999999999999999999999999999999999999999999999999999999999999969999999006]"),
+        TEXT("[123.456e-789]"), TEXT("[-1e+9999]"), TEXT("[1.5e+9999]"), TEXT("[-123123e100000]"),
+        TEXT("[123123e100000]"), TEXT("[123e-10000000]"), TEXT("[-123123123123123123123123123123]"),
+        TEXT("[100000000000000000000]"),
+        TEXT("[0.4e00669999999999999999999999999999999999999999999999999999999999999999999999969999999006]"),
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -105,35 +107,44 @@ static void good_texts_are_taken(void **state)
 static void bad_grammar_is_refused(void **state)
 {
     static const struct bytes cases[] = {
-        TEXT(""), TEXT(" "), TEXT("[1 true]"), TEXT("[\"\": 1]"), TEXT("[\"\"],"), TEXT("[,1]"), TEXT("[1,,2]"), TEXT("[\"x\",,]"),
-        TEXT("[\"x\"]]"), TEXT("[\"\",]"), TEXT("[\"x\""), TEXT("[x"), TEXT("[3[4]]"), TEXT("[1:2]"), TEXT("[,]"), TEXT("[-]"),
-        TEXT("[   , \"\"]"), TEXT("[\"a\",\n4\n,1,"), TEXT("[1,]"), TEXT("[*]"), TEXT("[\"\""), TEXT("[1,\n1\n,1"), TEXT("[{}"),
-        TEXT("[\"\va\"\\f]"), TEXT("[fals]"), TEXT("[nul]"), TEXT("[tru]"), TEXT("123\0"), TEXT("[++1234]"), TEXT("[+1]"),
-        TEXT("[+Inf]"), TEXT("[-01]"), TEXT("[-1.0.]"), TEXT("[-2.]"), TEXT("[-NaN]"), TEXT("[.-1]"), TEXT("[.2e-3]"),
-        TEXT("[0.1.2]"), TEXT("[0.3e+]"), TEXT("[0.3e]"), TEXT("[0.e1]"), TEXT("[0E+]"), TEXT("[0E]"), TEXT("[0e+]"), TEXT("[0e]"),
-        TEXT("[1.0e+]"), TEXT("[1.0e-]"), TEXT("[1.0e]"), TEXT("[1 000.0]"), TEXT("[1eE2]"), TEXT("[2.e+3]"), TEXT("[2.e-3]"),
-        TEXT("[2.e3]"), TEXT("[9.e+]"), TEXT("[Inf]"), TEXT("[NaN]"), TEXT("[1+2]"), TEXT("[0x1]"), TEXT("[0x42]"), TEXT("[Infinity]"),
-        TEXT("[0e+-1]"), TEXT("[-123.123foo]"), TEXT("[-Infinity]"), TEXT("[-foo]"), TEXT("[- 1]"), TEXT("[-012]"), TEXT("[-.123]"),
-        TEXT("[-1x]"), TEXT("[1ea]"), TEXT("[1.]"), TEXT("[.123]"), TEXT("[1.2a-3]"), TEXT("[1.8011670033376514H-308]"),
-        TEXT("[012]"), TEXT("[00]"), TEXT("[1e1\0]"), TEXT("[\"x\", truth]"), TEXT("{[: \"x\"}\n"), TEXT("{\"x\", null}"),
-        TEXT("{\"x\"::\"b\"}"), TEXT("{\"a\":\"a\" 123}"), TEXT("{key: 'value'}"), TEXT("{\"a\" b}"), TEXT("{:\"b\"}"),
-        TEXT("{\"a\" \"b\"}"), TEXT("{\"a\":"), TEXT("{\"a\""), TEXT("{1:1}"), TEXT("{9999E9999:1}"), TEXT("{null:null,null:null}"),
-        TEXT("{\"id\":0,,,,,}"), TEXT("{'a':0}"), TEXT("{\"id\":0,}"), TEXT("{\"a\":\"b\"}/**/"), TEXT("{\"a\":\"b\"}/**//"),
-        TEXT("{\"a\":\"b\"}//"), TEXT("{\"a\":\"b\"}/"), TEXT("{\"a\":\"b\",,\"c\":\"d\"}"), TEXT("{a: \"b\"}"), TEXT("{\"a\":\"a"),
-        TEXT("{ \"foo\" : \"bar\", \"a\" }"), TEXT("{\"a\":\"b\"}#"), TEXT("[\"\\uD800\\\"]"), TEXT("[\"\\uD800\\u\"]"),
-        TEXT("[\"\\uD800\\u1\"]"), TEXT("[\"\\uD800\\u1x\"]"), TEXT("[\"\\x00\"]"), TEXT("[\"\\\\\\\"]"), TEXT("[\"\\\t\"]"),
-        TEXT("[\"\\\0\"]"), TEXT("[\"\\\"]"), TEXT("[\"\\u00A\"]"), TEXT("[\"\\uD834\\uDd\"]"), TEXT("[\"\\uD800\\uD800\\x\"]"),
-        TEXT("[\"\\a\"]"), TEXT("[\"\\uqqqq\"]"), TEXT("[\\u0020\"asd\"]"), TEXT("[\\n]"), TEXT("\""), TEXT("['single quote']"),
-        TEXT("abc"), TEXT("[\"\\"), TEXT("[\"a\0a\"]"), TEXT("[\"new\nline\"]"), TEXT("[\"\t\"]"), TEXT("\"\\UA66D\""), TEXT("\"\"x"),
-        TEXT("<.>"), TEXT("[<null>]"), TEXT("[1]x"), TEXT("[1]]"), TEXT("[\"asd]"), TEXT("aM-eM-%"), TEXT("[True]"), TEXT("1]"),
-        TEXT("{\"x\": true,"), TEXT("[][]"), TEXT("]"), TEXT("[1]2"), TEXT("1 2"), TEXT("{}{}"), TEXT("{}\"abc"), TEXT("{}nu"), TEXT("{}1"),
-        TEXT("[\0]"), TEXT("2@"), TEXT("{}}"), TEXT("{\"\":"), TEXT("{\"a\":/*comment*/\"b\"}"), TEXT("{\"a\": true} \"x\""),
-        TEXT("['"), TEXT("[,"), TEXT("[{"), TEXT("[\"a"), TEXT("[\"a\""), TEXT("{"), TEXT("{]"), TEXT("{,"), TEXT("{["), TEXT("{\"a"),
-        TEXT("{'a'"), TEXT("[\"\\{[\"\\{[\"\\{"), TEXT("*"), TEXT("{\"a\":\"b\"}#{}"), TEXT("[\\u000A\"\"]"), TEXT("[1"), TEXT("[ false, nul"),
-        TEXT("[ true, fals"), TEXT("[ false, tru"), TEXT("{\"asd\":\"asd\""), TEXT("[\xe2\x81\xa0]"), TEXT("[\f]"), TEXT("[1\v,2]"),
-        TEXT("\f1"), TEXT("1\f"), TEXT("{}\v"), TEXT("{\"a\"\f:1}"), TEXT("{\"a\":\v1}"), TEXT("[1\f]"), TEXT("[\xc2\xa0]"),
-        TEXT("\xef\xbb\xbf"), TEXT("\xef\xbb\xbf{}"), TEXT("[\xef\xbc\x91]"), TEXT("[\xc3\xa9]"), TEXT("nul"), TEXT("-"), TEXT("1."),
-        TEXT("1e"), TEXT("tru "), TEXT("--1"), TEXT("&\xc3\xa5"), TEXT("[\"\x1f\"]"), TEXT("// x\n1"), TEXT("/* x */1"), TEXT("["),
+        TEXT(""), TEXT(" "), TEXT("[1 true]"), TEXT("[\"\": 1]"), TEXT("[\"\"],"), TEXT("[,1]"),
+        TEXT("[1,,2]"), TEXT("[\"x\",,]"), TEXT("[\"x\"]]"), TEXT("[\"\",]"), TEXT("[\"x\""), TEXT("[x"),
+        TEXT("[3[4]]"), TEXT("[1:2]"), TEXT("[,]"), TEXT("[-]"), TEXT("[   , \"\"]"), TEXT("[\"a\",\n4\n,1,"),
+        TEXT("[1,]"), TEXT("[*]"), TEXT("[\"\""), TEXT("[1,\n1\n,1"), TEXT("[{}"), TEXT("[\"\va\"\\f]"),
+        TEXT("[fals]"), TEXT("[nul]"), TEXT("[tru]"), TEXT("123\0"), TEXT("[++1234]"), TEXT("[+1]"),
+        TEXT("[+Inf]"), TEXT("[-01]"), TEXT("[-1.0.]"), TEXT("[-2.]"), TEXT("[-NaN]"), TEXT("[.-1]"),
+        TEXT("[.2e-3]"), TEXT("[0.1.2]"), TEXT("[0.3e+]"), TEXT("[0.3e]"), TEXT("[0.e1]"), TEXT("[0E+]"),
+        TEXT("[0E]"), TEXT("[0e+]"), TEXT("[0e]"), TEXT("[1.0e+]"), TEXT("[1.0e-]"), TEXT("[1.0e]"),
+        TEXT("[1 000.0]"), TEXT("[1eE2]"), TEXT("[2.e+3]"), TEXT("[2.e-3]"), TEXT("[2.e3]"), TEXT("[9.e+]"),
+        TEXT("[Inf]"), TEXT("[NaN]"), TEXT("[1+2]"), TEXT("[0x1]"), TEXT("[0x42]"), TEXT("[Infinity]"),
+        TEXT("[0e+-1]"), TEXT("[-123.123foo]"), TEXT("[-Infinity]"), TEXT("[-foo]"), TEXT("[- 1]"),
+        TEXT("[-012]"), TEXT("[-.123]"), TEXT("[-1x]"), TEXT("[1ea]"), TEXT("[1.]"), TEXT("[.123]"),
+        TEXT("[1.2a-3]"), TEXT("[1.8011670033376514H-308]"), TEXT("[012]"), TEXT("[00]"), TEXT("[1e1\0]"),
+        TEXT("[\"x\", truth]"), TEXT("{[: \"x\"}\n"), TEXT("{\"x\", null}"), TEXT("{\"x\"::\"b\"}"),
+        TEXT("{\"a\":\"a\" 123}"), TEXT("{key: 'value'}"), TEXT("{\"a\" b}"), TEXT("{:\"b\"}"),
+        TEXT("{\"a\" \"b\"}"), TEXT("{\"a\":"), TEXT("{\"a\""), TEXT("{1:1}"), TEXT("{9999E9999:1}"),
+        TEXT("{null:null,null:null}"), TEXT("{\"id\":0,,,,,}"), TEXT("{'a':0}"), TEXT("{\"id\":0,}"),
+        TEXT("{\"a\":\"b\"}/**/"), TEXT("{\"a\":\"b\"}/**//"), TEXT("{\"a\":\"b\"}//"),
+        TEXT("{\"a\":\"b\"}/"), TEXT("{\"a\":\"b\",,\"c\":\"d\"}"), TEXT("{a: \"b\"}"), TEXT("{\"a\":\"a"),
+        TEXT("{ \"foo\" : \"bar\", \"a\" }"), TEXT("{\"a\":\"b\"}#"), TEXT("[\"\\uD800\\\"]"),
+        TEXT("[\"\\uD800\\u\"]"), TEXT("[\"\\uD800\\u1\"]"), TEXT("[\"\\uD800\\u1x\"]"), TEXT("[\"\\x00\"]"),
+        TEXT("[\"\\\\\\\"]"), TEXT("[\"\\\t\"]"), TEXT("[\"\\\0\"]"), TEXT("[\"\\\"]"), TEXT("[\"\\u00A\"]"),
+        TEXT("[\"\\uD834\\uDd\"]"), TEXT("[\"\\uD800\\uD800\\x\"]"), TEXT("[\"\\a\"]"), TEXT("[\"\\uqqqq\"]"),
+        TEXT("[\\u0020\"asd\"]"), TEXT("[\\n]"), TEXT("\""), TEXT("['single quote']"), TEXT("abc"),
+        TEXT("[\"\\"), TEXT("[\"a\0a\"]"), TEXT("[\"new\nline\"]"), TEXT("[\"\t\"]"), TEXT("\"\\UA66D\""),
+        TEXT("\"\"x"), TEXT("<.>"), TEXT("[<null>]"), TEXT("[1]x"), TEXT("[1]]"), TEXT("[\"asd]"),
+        TEXT("aM-eM-%"), TEXT("[True]"), TEXT("1]"), TEXT("{\"x\": true,"), TEXT("[][]"), TEXT("]"),
+        TEXT("[1]2"), TEXT("1 2"), TEXT("{}{}"), TEXT("{}\"abc"), TEXT("{}nu"), TEXT("{}1"), TEXT("[\0]"),
+        TEXT("2@"), TEXT("{}}"), TEXT("{\"\":"), TEXT("{\"a\":/*comment*/\"b\"}"),
+        TEXT("{\"a\": true} \"x\""), TEXT("['"), TEXT("[,"), TEXT("[{"), TEXT("[\"a"), TEXT("[\"a\""),
+        TEXT("{"), TEXT("{]"), TEXT("{,"), TEXT("{["), TEXT("{\"a"), TEXT("{'a'"), TEXT("[\"\\{[\"\\{[\"\\{"),
+        TEXT("*"), TEXT("{\"a\":\"b\"}#{}"), TEXT("[\\u000A\"\"]"), TEXT("[1"), TEXT("[ false, nul"),
+        TEXT("[ true, fals"), TEXT("[ false, tru"), TEXT("{\"asd\":\"asd\""), TEXT("[\xe2\x81\xa0]"),
+        TEXT("[\f]"), TEXT("[1\v,2]"), TEXT("\f1"), TEXT("1\f"), TEXT("{}\v"), TEXT("{\"a\"\f:1}"),
+        TEXT("{\"a\":\v1}"), TEXT("[1\f]"), TEXT("[\xc2\xa0]"), TEXT("\xef\xbb\xbf"), TEXT("\xef\xbb\xbf{}"),
+        TEXT("[\xef\xbc\x91]"), TEXT("[\xc3\xa9]"), TEXT("nul"), TEXT("-"), TEXT("1."), TEXT("1e"),
+        TEXT("tru "), TEXT("--1"), TEXT("&\xc3\xa5"), TEXT("[\"\x1f\"]"), TEXT("// x\n1"), TEXT("/* x */1"),
+        TEXT("["),
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -265,7 +276,8 @@ static void endless_brackets_end_soon(void **state)
 /* Would take hours if each piece made the parser begin the token anew. */
 static void long_tokens_in_small_pieces_take_linear_time(void **state)
 {
-    static const char *const frames[][2] = {{"{\"a\":\"", "\"}"}, {"[", "]"}, {"{\"a\":", "}"}, {"[\"\\", "\"]"}};
+    static const char *const frames[][2] = {
+        {"{\"a\":\"", "\"}"}, {"[", "]"}, {"{\"a\":", "}"}, {"[\"\\", "\"]"}};
     static const char fillers[] = {'}', '7', ' ', '\\'};
     size_t size = 1000000;
     char *text = alloc_bytes(size + 100);
@@ -290,187 +302,44 @@ static void long_tokens_in_small_pieces_take_linear_time(void **state)
 
 static void spans_and_nodes_are_exact(void **state)
 {
-    static const struct json_node expected[] = {
-        {1, 46, 11, JSON_OBJECT, 0, 0},  {3, 6, 2, JSON_KEY, 0, 1},     {9, 13, 3, JSON_NUMBER, 0, 1},
-        {15, 21, 4, JSON_KEY, 1, 1},     {22, 33, 9, JSON_ARRAY, 0, 1}, {23, 27, 6, JSON_TRUE, 0, 2},
-        {28, 30, 8, JSON_OBJECT, 0, 2},  {0, 0, 0, 0, 0, 0},
+    static const struct {
+        const char *raw;
+        uint32_t start, next;
+        enum json_type type;
+        uint8_t escaped;
+        uint16_t depth;
+    } expected[] = {
+        {"{ \"a\" : -1e3, \"b\\nc\":[true,{},\"x\"],\n\"d\":null,\"e\":false}", 1, 12, JSON_OBJECT, 0, 0},
+        {"\"a\"", 3, 2, JSON_KEY, 0, 1},
+        {"-1e3", 9, 3, JSON_NUMBER, 0, 1},
+        {"\"b\\nc\"", 15, 4, JSON_KEY, 1, 1},
+        {"[true,{},\"x\"]", 22, 8, JSON_ARRAY, 0, 1},
+        {"true", 23, 6, JSON_TRUE, 0, 2},
+        {"{}", 28, 7, JSON_OBJECT, 0, 2},
+        {"\"x\"", 31, 8, JSON_STRING, 0, 2},
+        {"\"d\"", 37, 9, JSON_KEY, 0, 1},
+        {"null", 41, 10, JSON_NULL, 0, 1},
+        {"\"e\"", 46, 11, JSON_KEY, 0, 1},
+        {"false", 50, 12, JSON_FALSE, 0, 1},
     };
     struct json_doc doc;
 
-    /*                                0123456 789012345 67890 12345678901234567890 */
-    assert_int_equal(read_both_ways(&doc, BYTES(" { \"a\" : -1e3, \"b\\nc\":[true,{},\"x\"],\n\"d\":null,\"e\":false} "),
-                                    JSON_LIMITS_DEFAULT),
-                     0);
-    for (int i = 1; i < 4; i++)
-        assert_memory_equal(&doc.nodes[i], &expected[i], sizeof(expected[i]));
-    for (uint32_t i = 0; i < doc.count; i++)
-        assert_true(doc.nodes[i].next > i && doc.nodes[i].next <= doc.count);
-    assert_true(bytes_equal(json_raw(&doc, json_at(&doc, json_root(&doc), "a")), BYTES("-1e3")));
-    assert_true(bytes_equal(json_raw(&doc, json_at(&doc, json_root(&doc), "b\nc")), BYTES("[true,{},\"x\"]")));
-    assert_true(bytes_equal(json_raw(&doc, json_at(&doc, json_root(&doc), "b\nc.2")), BYTES("\"x\"")));
-    assert_true(json_is(json_at(&doc, json_root(&doc), "d"), JSON_NULL));
-    assert_true(json_is(json_at(&doc, json_root(&doc), "e"), JSON_FALSE));
-    assert_int_equal(json_length(&doc, json_root(&doc)), 4);
-    assert_int_equal(doc.nodes[0].next, doc.count);
+    assert_int_equal(
+        read_both_ways(&doc, BYTES(" { \"a\" : -1e3, \"b\\nc\":[true,{},\"x\"],\n\"d\":null,\"e\":false} "),
+                       JSON_LIMITS_DEFAULT),
+        0);
+    assert_int_equal(doc.count, ARRAY_SIZE(expected));
+    for (uint32_t i = 0; i < doc.count; i++) {
+        const struct json_node *node = &doc.nodes[i];
+
+        assert_true(bytes_equal(json_raw(&doc, node), bytes_of(expected[i].raw)));
+        assert_int_equal(node->start, expected[i].start);
+        assert_int_equal(node->next, expected[i].next);
+        assert_int_equal(node->type, expected[i].type);
+        assert_int_equal(node->escaped, expected[i].escaped);
+        assert_int_equal(node->depth, expected[i].depth);
+    }
     json_doc_deinit(&doc);
-}
-
-static void values_are_found(void **state)
-{
-    struct json_doc doc;
-    const struct json_node *root, *choice, *key;
-
-    assert_int_equal(read_both_ways(&doc,
-                                    BYTES("{\"choices\":[{\"delta\":{\"content\":\"hi\"}},[[],[7]]],\"m\":1,\"m\":2,"
-                                          "\"\\u006d\":3,\"e\":{},\"\":4}"),
-                                    JSON_LIMITS_DEFAULT),
-                     0);
-    root = json_root(&doc);
-    assert_true(json_text_is(&doc, json_at(&doc, root, "choices.0.delta.content"), BYTES("hi")));
-    assert_true(bytes_equal(json_raw(&doc, json_at(&doc, root, "choices.1.1.0")), BYTES("7")));
-    assert_null(json_at(&doc, root, "choices.2"));
-    assert_null(json_at(&doc, root, "choices.-1"));
-    assert_null(json_at(&doc, root, "choices.x"));
-    assert_null(json_at(&doc, root, "choices.0.delta.content.x"));
-    assert_null(json_at(&doc, root, "choices.1.0.0"));
-    assert_null(json_at(&doc, NULL, "choices"));
-    assert_true(bytes_equal(json_raw(&doc, json_member(&doc, root, BYTES("m"))), BYTES("3")));
-    assert_true(bytes_equal(json_raw(&doc, json_member(&doc, root, BYTES(""))), BYTES("4")));
-    assert_null(json_member(&doc, root, BYTES("mm")));
-    assert_null(json_member(&doc, json_member(&doc, root, BYTES("m")), BYTES("m")));
-
-    assert_int_equal(json_length(&doc, root), 6);
-    assert_int_equal(json_length(&doc, json_at(&doc, root, "e")), 0);
-    assert_int_equal(json_length(&doc, json_at(&doc, root, "choices")), 2);
-    choice = json_first(&doc, json_at(&doc, root, "choices"));
-    assert_true(json_is(choice, JSON_OBJECT));
-    assert_true(json_is(json_after(&doc, json_at(&doc, root, "choices"), choice), JSON_ARRAY));
-    key = json_first(&doc, root);
-    assert_true(json_text_is(&doc, key, BYTES("choices")));
-    assert_true(json_is(json_value(&doc, key), JSON_ARRAY));
-    assert_null(json_value(&doc, root));
-    assert_null(json_first(&doc, NULL));
-    assert_null(json_after(&doc, NULL, key));
-    assert_null(json_after(&doc, root, NULL));
-    assert_int_equal(json_raw(&doc, NULL).size, 0);
-    json_doc_deinit(&doc);
-}
-
-static void strings_are_decoded(void **state)
-{
-    static const struct {
-        struct bytes text, decoded;
-    } cases[] = {
-        {TEXT("\"\""), TEXT("")},
-        {TEXT("\"plain gr\xc3\xbc\xc3\x9f\""), TEXT("plain gr\xc3\xbc\xc3\x9f")},
-        {TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""), TEXT("\"\\/\b\f\n\r\t")},
-        {TEXT("\"a\\u0041b\\u00e9\\u20AC\\uD83D\\uDD25!\""), TEXT("aAb\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\xa5!")},
-        {TEXT("\"\\u0001\\u007f\\u0080\\u07ff\\u0800\\uffff\\ud800\\udc00\\udbff\\udfff\""),
-         TEXT("\x01\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf")},
-        {TEXT("\"\\\\u0000 \\\\\\\\\""), TEXT("\\u0000 \\\\")},
-    };
-    struct arena arena;
-
-    arena_init(&arena);
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct json_doc doc;
-        const struct json_node *root;
-        struct bytes longer = arena_printf(&arena, "%.*sx", BYTES_ARG(cases[i].decoded));
-
-        assert_int_equal(read_both_ways(&doc, cases[i].text, JSON_LIMITS_DEFAULT), 0);
-        root = json_root(&doc);
-        assert_true(bytes_equal(json_text(&doc, root, &arena), cases[i].decoded));
-        assert_true(json_text_is(&doc, root, cases[i].decoded));
-        assert_false(json_text_is(&doc, root, longer));
-        if (cases[i].decoded.size)
-            assert_false(json_text_is(&doc, root, (struct bytes){longer.data, cases[i].decoded.size - 1}));
-        json_doc_deinit(&doc);
-    }
-    arena_deinit(&arena);
-}
-
-static void whole_numbers_are_read(void **state)
-{
-    static const struct {
-        const char *text;
-        int result;
-        int64_t value;
-    } cases[] = {
-        {"0", 0, 0},
-        {"-0", 0, 0},
-        {"-0.000e99999999999999999999", 0, 0},
-        {"0e-5", 0, 0},
-        {"1", 0, 1},
-        {"-17", 0, -17},
-        {"1.0", 0, 1},
-        {"1e2", 0, 100},
-        {"1E+2", 0, 100},
-        {"1.5e1", 0, 15},
-        {"1.5e3", 0, 1500},
-        {"100e-2", 0, 1},
-        {"120.00e-1", 0, 12},
-        {"0.001e3", 0, 1},
-        {"0.0000000000000000000000001e25", 0, 1},
-        {"10000000000000000000000000e-25", 0, 1},
-        {"9223372036854775807", 0, INT64_MAX},
-        {"-9223372036854775808", 0, INT64_MIN},
-        {"9223372036854775.807e3", 0, INT64_MAX},
-        {"9223372036854775808", -ERANGE, 0},
-        {"-9223372036854775809", -ERANGE, 0},
-        {"1e19", -ERANGE, 0},
-        {"1e20", -ERANGE, 0},
-        {"1e400", -ERANGE, 0},
-        {"1e99999999999999999999", -ERANGE, 0},
-        {"99999999999999999999999999", -ERANGE, 0},
-        {"1.5", -EINVAL, 0},
-        {"1e-1", -EINVAL, 0},
-        {"1e-99999999999999999999", -EINVAL, 0},
-        {"12.5e0", -EINVAL, 0},
-        {"\"1\"", -EINVAL, 0},
-        {"true", -EINVAL, 0},
-        {"[1]", -EINVAL, 0},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct json_doc doc;
-        int64_t value = 0;
-
-        assert_int_equal(read_both_ways(&doc, bytes_of(cases[i].text), JSON_LIMITS_DEFAULT), 0);
-        assert_int_equal(json_i64(&doc, json_root(&doc), &value), cases[i].result);
-        assert_true(value == cases[i].value);
-        json_doc_deinit(&doc);
-    }
-    assert_int_equal(json_i64(NULL, NULL, NULL), -EINVAL);
-}
-
-static void doubles_are_read(void **state)
-{
-    static const struct {
-        const char *text;
-        int result;
-        double value;
-    } cases[] = {
-        {"0", 0, 0},
-        {"0.1", 0, 0.1},
-        {"-1.5e-3", 0, -1.5e-3},
-        {"1e308", 0, 1e308},
-        {"1e-400", 0, 0},
-        {"1e400", -ERANGE, 7},
-        {"-1e400", -ERANGE, 7},
-        {"\"1\"", -EINVAL, 7},
-        {"0.33333333333333333333333333333333333333333333333333333333333333333333333333333", 0, 1.0 / 3},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct json_doc doc;
-        double value = 7;
-
-        assert_int_equal(read_both_ways(&doc, bytes_of(cases[i].text), JSON_LIMITS_DEFAULT), 0);
-        assert_int_equal(json_double(&doc, json_root(&doc), &value), cases[i].result);
-        assert_true(value == cases[i].value);
-        json_doc_deinit(&doc);
-    }
-    assert_int_equal(json_double(NULL, NULL, NULL), -EINVAL);
 }
 
 /* Texts are read one after the other by the same document, whatever became of the one before. */
@@ -514,10 +383,6 @@ int main(void)
         cmocka_unit_test(endless_brackets_end_soon),
         cmocka_unit_test(long_tokens_in_small_pieces_take_linear_time),
         cmocka_unit_test(spans_and_nodes_are_exact),
-        cmocka_unit_test(values_are_found),
-        cmocka_unit_test(strings_are_decoded),
-        cmocka_unit_test(whole_numbers_are_read),
-        cmocka_unit_test(doubles_are_read),
         cmocka_unit_test(documents_are_reused),
     };
 

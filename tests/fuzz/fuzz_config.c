@@ -1,0 +1,70 @@
+/*
+ * Any bytes as a configuration: refused with complaints or accepted whole, never something in between. The
+ * environment is fixed, so that a finding repeats.
+ */
+#include "config/config.h"
+
+#include <stdlib.h>
+
+static void require(bool fact)
+{
+    if (!fact)
+        abort();
+}
+
+static bool holds(struct bytes text, struct bytes part)
+{
+    return bytes_find(text, part) < text.size;
+}
+
+static void check_good(const struct config *config)
+{
+    require(config->references == 1 && config->listen_count && config->workers && config->backend_count);
+    require(config->limits.low_water < config->limits.high_water);
+    for (uint32_t i = 0; i < config->backend_count; i++) {
+        const struct config_backend *backend = &config->backends[i];
+
+        require(backend->name.size && backend->index == i && backend->timeouts.total);
+        require(backend->kind == KIND_ECHO || backend->unix_path.size ||
+                (backend->host.size && backend->port));
+        require(!bytes_end_with(backend->root, BYTES("/")));
+    }
+    for (uint32_t i = 0; i < config->model_count; i++) {
+        require(config->models[i].backend_count && config->models[i].upstream.size);
+        require(config_find_model(config, config->models[i].name) == &config->models[i]);
+    }
+    for (uint32_t i = 0; i < config->variant_count; i++)
+        require(config->variants[i].model < config->model_count && config->variants[i].name.size);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    clearenv();
+    setenv("KEY", "sk-secret", 1);
+    setenv("EMPTY", "", 1);
+    setenv("LINES", "a\nb", 1);
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct bytes text = {(const char *)data, size};
+    struct config *config = NULL;
+    struct buffer errors;
+    int r;
+
+    buffer_init(&errors);
+    r = config_read_text("fuzz.yaml", "/nonexistent", text, NULL, &errors, &config);
+    require((r == 0) == (errors.size == 0) && (r == 0) == (config != NULL));
+    /* What passed the check must load, and a secret is not told (unless the input is these very words). */
+    require(!holds(buffer_bytes(&errors), BYTES("cannot be loaded")) ||
+            holds(text, BYTES("cannot be loaded")));
+    require(!holds(buffer_bytes(&errors), BYTES("sk-secret")) || holds(text, BYTES("sk-secret")));
+    if (config)
+        check_good(config);
+    config_unref(config);
+    buffer_deinit(&errors);
+    return 0;
+}

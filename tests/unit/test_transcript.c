@@ -1,0 +1,171 @@
+/*
+ * Transcripts: order, several readers, letting go, water marks, and who is told what when readers leave.
+ */
+#include "chat/transcript.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+struct heard {
+    unsigned wakes, drains, abandons;
+};
+
+static void on_wake(void *data)
+{
+    ((struct heard *)data)->wakes++;
+}
+
+static void on_drained(void *data)
+{
+    ((struct heard *)data)->drains++;
+}
+
+static void on_abandoned(void *data)
+{
+    ((struct heard *)data)->abandons++;
+}
+
+static struct transcript *start(struct heard *heard, size_t high, size_t low)
+{
+    struct transcript *transcript = transcript_new(high, low);
+
+    transcript_set_writer(transcript, &(struct transcript_writer){on_drained, on_abandoned, heard});
+    return transcript;
+}
+
+static bool append_text(struct transcript *transcript, const char *text)
+{
+    return transcript_append(transcript, EVENT_CHUNK, SHAPE_OPENAI, bytes_of(text));
+}
+
+static void expect_text(struct reader *reader, const char *text)
+{
+    struct chat_event event;
+
+    assert_int_equal(reader_next(reader, &event), 0);
+    assert_true(bytes_equal(event.payload, bytes_of(text)));
+}
+
+static void events_come_in_order(void **state)
+{
+    struct heard heard = {0};
+    struct transcript *transcript = start(&heard, 1 << 20, 1 << 10);
+    struct reader reader;
+    struct chat_event event;
+    char text[32];
+
+    reader_init(&reader, transcript, on_wake, &heard);
+    assert_int_equal(reader_next(&reader, &event), READER_E_EMPTY);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 500; i++) {
+            snprintf(text, sizeof(text), "event %d of round %d", i, round);
+            assert_true(append_text(transcript, text));
+        }
+        for (int i = 0; i < 500; i++) {
+            snprintf(text, sizeof(text), "event %d of round %d", i, round);
+            expect_text(&reader, text);
+        }
+        assert_int_equal(reader_next(&reader, &event), READER_E_EMPTY);
+    }
+    assert_int_equal(heard.wakes, 1500);
+    transcript_finish(transcript);
+    assert_int_equal(reader_next(&reader, &event), READER_E_END);
+    reader_deinit(&reader);
+    assert_int_equal(heard.abandons, 0);
+    transcript_unref(transcript);
+}
+
+static void an_event_may_be_large_or_empty(void **state)
+{
+    struct heard heard = {0};
+    struct transcript *transcript = start(&heard, 1 << 30, 0);
+    static char large[3 << 20];
+    struct reader reader;
+    struct chat_event event;
+
+    memset(large, 'x', sizeof(large));
+    reader_init(&reader, transcript, on_wake, &heard);
+    append_text(transcript, "");
+    transcript_append(transcript, EVENT_BODY, SHAPE_GOODFIRE, (struct bytes){large, sizeof(large)});
+    append_text(transcript, "after");
+    expect_text(&reader, "");
+    assert_int_equal(reader_next(&reader, &event), 0);
+    assert_int_equal(event.kind, EVENT_BODY);
+    assert_int_equal(event.shape, SHAPE_GOODFIRE);
+    assert_int_equal(event.payload.size, sizeof(large));
+    expect_text(&reader, "after");
+    reader_deinit(&reader);
+    transcript_unref(transcript);
+}
+
+static void the_writer_is_held_and_let_go(void **state)
+{
+    struct heard heard = {0};
+    struct transcript *transcript = start(&heard, 100, 20);
+    struct reader reader;
+
+    reader_init(&reader, transcript, on_wake, &heard);
+    for (int i = 0; i < 10; i++)
+        assert_true(append_text(transcript, "0123456789"));
+    assert_false(append_text(transcript, "0123456789"));
+    assert_int_equal(transcript_undelivered(transcript), 110);
+    for (int i = 0; i < 8; i++)
+        expect_text(&reader, "0123456789");
+    assert_int_equal(heard.drains, 0);
+    expect_text(&reader, "0123456789");
+    assert_int_equal(heard.drains, 1);
+    assert_true(append_text(transcript, "0123456789"));
+    reader_deinit(&reader);
+    transcript_unref(transcript);
+}
+
+static void the_last_reader_ends_the_making(void **state)
+{
+    struct heard heard = {0};
+    struct transcript *transcript = start(&heard, 100, 20);
+    struct reader one, two;
+
+    reader_init(&one, transcript, on_wake, &heard);
+    reader_init(&two, transcript, on_wake, &heard);
+    reader_deinit(&one);
+    reader_deinit(&one);
+    assert_int_equal(heard.abandons, 0);
+    reader_deinit(&two);
+    assert_int_equal(heard.abandons, 1);
+    transcript_unref(transcript);
+}
+
+static void a_failure_stands_after_the_events(void **state)
+{
+    struct heard heard = {0};
+    struct transcript *transcript = start(&heard, 100, 20);
+    struct failure failure = {.kind = FAIL_UPSTREAM_RESET, .message = BYTES("gone")};
+    struct reader reader;
+    struct chat_event event;
+
+    reader_init(&reader, transcript, on_wake, &heard);
+    append_text(transcript, "one");
+    assert_null(transcript_failure(transcript));
+    transcript_fail(transcript, &failure);
+    assert_true(reader_ready(&reader));
+    expect_text(&reader, "one");
+    assert_int_equal(reader_next(&reader, &event), READER_E_FAILED);
+    assert_int_equal(transcript_failure(transcript)->kind, FAIL_UPSTREAM_RESET);
+    reader_deinit(&reader);
+    transcript_unref(transcript);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(events_come_in_order),
+        cmocka_unit_test(an_event_may_be_large_or_empty),
+        cmocka_unit_test(the_writer_is_held_and_let_go),
+        cmocka_unit_test(the_last_reader_ends_the_making),
+        cmocka_unit_test(a_failure_stands_after_the_events),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
