@@ -973,7 +973,7 @@ static void plain_text_is_no_tls(void **state)
     world_deinit(&world);
 }
 
-int main(void)
+int main(int count, char **words)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_sent_and_answered),
@@ -1001,6 +1001,8 @@ int main(void)
         cmocka_unit_test(plain_text_is_no_tls),
     };
 
+    if (count > 1)
+        cmocka_set_test_filter(words[1]);
     signal(SIGPIPE, SIG_IGN);
     curl_loop_global_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
