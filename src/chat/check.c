@@ -1,8 +1,10 @@
 /*
- * A value, its rule, and the way to it: the way lives on the stack and is only written down when a rule is broken.
+ * A value, its rule, and the way to it: the way lives on the stack and is only written down when a rule is
+ * broken.
  *
- * An object's keys are walked once and put into the slots of their table; then the slots are judged in the table's
- * order. So a member that stands there twice is seen, and the same body always breaks the same rule first.
+ * An object's keys are walked once and put into the slots of their table; then the slots are judged in the
+ * table's order. So a member that stands there twice is seen, and the same body always breaks the same rule
+ * first.
  */
 #include "chat/check.h"
 
@@ -177,14 +179,15 @@ static void walk_array(struct check *check, const struct rule *rule, const struc
 static unsigned slot_of(const struct slots *slots, struct bytes name)
 {
     for (unsigned i = 0; i < slots->count; i++)
-        if (slots->fields[i].name_size == name.size && memcmp(slots->fields[i].name, name.data, name.size) == 0)
+        if (slots->fields[i].name_size == name.size &&
+            memcmp(slots->fields[i].name, name.data, name.size) == 0)
             return i;
     return slots->count;
 }
 
 /* Does a key before KEY bear the same NAME? Only asked of objects whose size is limited. */
-static bool seen_before(const struct check *check, const struct json_node *object, const struct json_node *key,
-                        struct bytes name)
+static bool seen_before(const struct check *check, const struct json_node *object,
+                        const struct json_node *key, struct bytes name)
 {
     for (const struct json_node *other = json_first(check->doc, object); other != key;
          other = json_after(check->doc, object, other))
@@ -285,8 +288,8 @@ static void walk_slots(struct check *check, const struct slots *slots, const str
 }
 
 /* The table that the object's tag chooses, or NULL after taking down why there is none. */
-static const struct rule_tag *choose(struct check *check, const struct rule *rule, const struct json_node *object,
-                                     const struct place *place)
+static const struct rule_tag *choose(struct check *check, const struct rule *rule,
+                                     const struct json_node *object, const struct place *place)
 {
     struct place below = {.up = place, .step.name = bytes_of(rule->tag)};
     const struct json_node *value = sibling(check, object, rule->tag);

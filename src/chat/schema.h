@@ -1,9 +1,9 @@
 /*
- * What a question may look like, as tables. A rule says what one JSON value must be; check.c walks a value along its
- * rule. Zero means "no limit" everywhere. Members that no table knows are accepted and travel on.
+ * What a question may look like, as tables. A rule says what one JSON value must be; check.c walks a value
+ * along its rule. Zero means "no limit" everywhere. Members that no table knows are accepted and travel on.
  *
- * A rule may reach itself again (a controller holds controllers): the walk is as deep as the document, and the
- * document's depth is limited where it is parsed.
+ * A rule may reach itself again (a controller holds controllers): the walk is as deep as the document, and
+ * the document's depth is limited where it is parsed.
  */
 #pragma once
 
@@ -30,18 +30,18 @@ struct rule_tag;
 
 struct rule {
     enum rule_type type;
-    bool null_ok;       /* null is a value of its own here; elsewhere it counts as absent */
-    bool unique;        /* object: no member may stand there twice, known or not; needs a MAX */
-    int64_t min, max;   /* of a number; of a string's bytes, an array's items, an object's members */
-    const char *expected;               /* "an array of objects"; NULL: by type */
-    const char *const *values;          /* string: the only ones, ended by NULL */
+    bool null_ok;              /* null is a value of its own here; elsewhere it counts as absent */
+    bool unique;               /* object: no member may stand there twice, known or not; needs a MAX */
+    int64_t min, max;          /* of a number; of a string's bytes, an array's items, an object's members */
+    const char *expected;      /* "an array of objects"; NULL: by type */
+    const char *const *values; /* string: the only ones, ended by NULL */
     const struct rule_pattern *pattern; /* string */
     const struct rule *items;           /* array: each item. object: each member's value */
     const struct rule_field *fields;    /* object: its known members */
     unsigned field_count;
-    const char *tag;                    /* object: the member whose value chooses the table of fields, */
-    const struct rule_tag *tags;        /* from here, ended by a NULL value */
-    const struct rule *const *options;  /* either: ended by NULL */
+    const char *tag;                   /* object: the member whose value chooses the table of fields, */
+    const struct rule_tag *tags;       /* from here, ended by a NULL value */
+    const struct rule *const *options; /* either: ended by NULL */
 };
 
 struct rule_field {
@@ -49,10 +49,10 @@ struct rule_field {
     size_t name_size;
     const struct rule *rule;
     bool required;
-    const char *unless[2];      /* not required when one of these siblings is there */
-    const char *only_with;      /* a sibling that must be true */
-    const char *not_with;       /* a sibling that must not be true */
-    const char *counted_with;   /* a string sibling that counts as one item more of this array */
+    const char *unless[2];    /* not required when one of these siblings is there */
+    const char *only_with;    /* a sibling that must be true */
+    const char *not_with;     /* a sibling that must not be true */
+    const char *counted_with; /* a string sibling that counts as one item more of this array */
 };
 
 struct rule_tag {
@@ -74,7 +74,7 @@ extern const struct rule rule_boolean;
 extern const struct rule rule_number;
 extern const struct rule rule_string;
 extern const struct rule rule_object;
-extern const struct rule rule_label;        /* a function's or schema's name */
+extern const struct rule rule_label; /* a function's or schema's name */
 extern const struct rule rule_text_or_parts;
 extern const struct rule rule_openai_messages;
 extern const struct rule rule_goodfire_messages;

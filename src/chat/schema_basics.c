@@ -8,7 +8,8 @@ static bool label_fits(struct bytes text)
     for (size_t i = 0; i < text.size; i++) {
         char c = text.data[i];
 
-        if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '-'))
+        if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' ||
+              c == '-'))
             return false;
     }
     return text.size > 0;

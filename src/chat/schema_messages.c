@@ -57,15 +57,17 @@ static const struct rule_tag assistant_tags[] = {
     static const struct rule name##_list = {                                                                 \
         .type = RULE_ARRAY, .min = 1, .items = &name##_one, .expected = "an array of objects"};              \
     static const struct rule *const name##_options[] = {&rule_string, &name##_list, NULL};                   \
-    static const struct rule name##_content = {.type = RULE_EITHER, .options = name##_options,               \
-                                               .expected = "one of a string or array of objects", __VA_ARGS__}
+    static const struct rule name##_content = {.type = RULE_EITHER,                                          \
+                                               .options = name##_options,                                    \
+                                               .expected = "one of a string or array of objects",            \
+                                               __VA_ARGS__}
 
 CONTENT(text, text_tags, .null_ok = false);
 CONTENT(user, user_tags, .null_ok = false);
 CONTENT(assistant, assistant_tags, .null_ok = true);
 
-const struct rule rule_text_or_parts = {.type = RULE_EITHER, .options = text_options,
-                                        .expected = "one of a string or array of objects"};
+const struct rule rule_text_or_parts = {
+    .type = RULE_EITHER, .options = text_options, .expected = "one of a string or array of objects"};
 
 /* --- calls of tools --- */
 

@@ -104,7 +104,8 @@ static const struct rule_field audio_fields[] = {
 };
 static const struct rule audio = {.type = RULE_OBJECT, FIELDS(audio_fields)};
 
-static const struct rule_field content_prediction[] = {FIELD("content", &rule_text_or_parts, .required = true)};
+static const struct rule_field content_prediction[] = {
+    FIELD("content", &rule_text_or_parts, .required = true)};
 static const struct rule_tag prediction_tags[] = {
     {"content", content_prediction, ARRAY_SIZE(content_prediction)},
     {NULL, NULL, 0},
@@ -114,42 +115,25 @@ static const struct rule metadata = {.type = RULE_OBJECT, .max = 16, .items = &r
 
 /* --- completions --- */
 
+/* clang-format off: one field a line */
 #define CHAT_REST                                                                                            \
-    FIELD("stream", &rule_boolean),                                                                          \
-    FIELD("stream_options", &stream_options, .only_with = "stream"),                                         \
-    FIELD("max_tokens", &tokens),                                                                            \
-    FIELD("max_completion_tokens", &tokens),                                                                 \
-    FIELD("temperature", &temperature),                                                                      \
-    FIELD("top_p", &probability),                                                                            \
-    FIELD("top_k", &top_k),                                                                                  \
-    FIELD("min_p", &rule_number),                                                                            \
-    FIELD("frequency_penalty", &penalty),                                                                    \
-    FIELD("presence_penalty", &penalty),                                                                     \
-    FIELD("seed", &seed),                                                                                    \
-    FIELD("logprobs", &rule_boolean),                                                                        \
-    FIELD("top_logprobs", &top_logprobs, .only_with = "logprobs"),                                           \
-    FIELD("logit_bias", &logit_bias),                                                                        \
-    FIELD("response_format", &response_format),                                                              \
-    FIELD("tool_choice", &rule_tool_choice),                                                                 \
-    FIELD("parallel_tool_calls", &rule_boolean),                                                             \
-    FIELD("function_call", &rule_function_call),                                                             \
-    FIELD("reasoning_effort", &reasoning_effort),                                                            \
-    FIELD("verbosity", &verbosity),                                                                          \
-    FIELD("modalities", &modalities),                                                                        \
-    FIELD("audio", &audio),                                                                                  \
-    FIELD("prediction", &prediction),                                                                        \
-    FIELD("web_search_options", &rule_object),                                                               \
-    FIELD("service_tier", &service_tier),                                                                    \
-    FIELD("store", &rule_boolean),                                                                           \
-    FIELD("metadata", &metadata),                                                                            \
-    FIELD("user", &rule_string),                                                                             \
-    FIELD("safety_identifier", &short_string),                                                               \
-    FIELD("prompt_cache_key", &rule_string),                                                                 \
-    FIELD("prompt_cache_retention", &cache_retention),                                                       \
-    FIELD("prompt_cache_options", &rule_object),                                                             \
-    FIELD("moderation", &rule_object),                                                                       \
-    FIELD("system_prompt", &rule_string),                                                                    \
-    FIELD("controller", &rule_controller)
+    FIELD("stream", &rule_boolean), FIELD("stream_options", &stream_options, .only_with = "stream"),         \
+        FIELD("max_tokens", &tokens), FIELD("max_completion_tokens", &tokens),                               \
+        FIELD("temperature", &temperature), FIELD("top_p", &probability), FIELD("top_k", &top_k),            \
+        FIELD("min_p", &rule_number), FIELD("frequency_penalty", &penalty),                                  \
+        FIELD("presence_penalty", &penalty), FIELD("seed", &seed), FIELD("logprobs", &rule_boolean),         \
+        FIELD("top_logprobs", &top_logprobs, .only_with = "logprobs"), FIELD("logit_bias", &logit_bias),     \
+        FIELD("response_format", &response_format), FIELD("tool_choice", &rule_tool_choice),                 \
+        FIELD("parallel_tool_calls", &rule_boolean), FIELD("function_call", &rule_function_call),            \
+        FIELD("reasoning_effort", &reasoning_effort), FIELD("verbosity", &verbosity),                        \
+        FIELD("modalities", &modalities), FIELD("audio", &audio), FIELD("prediction", &prediction),          \
+        FIELD("web_search_options", &rule_object), FIELD("service_tier", &service_tier),                     \
+        FIELD("store", &rule_boolean), FIELD("metadata", &metadata), FIELD("user", &rule_string),            \
+        FIELD("safety_identifier", &short_string), FIELD("prompt_cache_key", &rule_string),                  \
+        FIELD("prompt_cache_retention", &cache_retention), FIELD("prompt_cache_options", &rule_object),      \
+        FIELD("moderation", &rule_object), FIELD("system_prompt", &rule_string),                             \
+        FIELD("controller", &rule_controller)
+/* clang-format on */
 
 static const struct rule_field openai_chat_fields[] = {
     FIELD("model", &model, .required = true),
@@ -178,12 +162,14 @@ const struct rule schema_goodfire_chat = {.type = RULE_OBJECT, FIELDS(goodfire_c
 
 static const struct rule logits_top_k = {.type = RULE_INTEGER, .min = 1, .max = 1000000};
 
+/* clang-format off */
 #define LOGITS_REST                                                                                          \
     FIELD("top_k", &logits_top_k),                                                                           \
     FIELD("filter_vocabulary", &vocabulary),                                                                 \
     FIELD("scale", &scale),                                                                                  \
     FIELD("system_prompt", &rule_string),                                                                    \
     FIELD("controller", &rule_controller)
+/* clang-format on */
 
 static const struct rule_field openai_logits_fields[] = {
     FIELD("model", &model, .required = true),

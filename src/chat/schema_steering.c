@@ -1,7 +1,9 @@
 /*
- * A Goodfire controller: interventions on features, and scopes that hold a condition and a controller of their own.
+ * A Goodfire controller: interventions on features, and scopes that hold a condition and a controller of
+ * their own.
  *
- * No member may stand there twice, known or not: two readers that take different ones would steer differently.
+ * No member may stand there twice, known or not: two readers that take different ones would steer
+ * differently.
  */
 #include "chat/schema.h"
 

@@ -1,7 +1,7 @@
 /*
- * The canonical text is the controller's JSON with sorted members, numbers in their shortest form, and without what
- * does not steer. Members nobody knows stay in it: they might steer, and two texts too many do less harm than one
- * too few.
+ * The canonical text is the controller's JSON with sorted members, numbers in their shortest form, and
+ * without what does not steer. Members nobody knows stay in it: they might steer, and two texts too many do
+ * less harm than one too few.
  */
 #include "chat/steering.h"
 
@@ -24,8 +24,8 @@ bool steering_controller_empty(const struct json_doc *doc, const struct json_nod
                                                  !has_items(doc, controller, BYTES("scopes")));
 }
 
-int steering_controller_check(const struct json_doc *doc, const struct json_node *controller, const char *prefix,
-                              struct arena *arena, struct failure *ret_failure)
+int steering_controller_check(const struct json_doc *doc, const struct json_node *controller,
+                              const char *prefix, struct arena *arena, struct failure *ret_failure)
 {
     struct violations found = {.limit = 1};
 
@@ -49,8 +49,16 @@ struct member {
     const struct json_node *value;
 };
 
-/* What an object inside a controller is. A feature and a group of features are told apart by their members. */
-enum part { PART_UNKNOWN, PART_CONTROLLER, PART_INTERVENTION, PART_FEATURE, PART_SCOPE, PART_JOINED, PART_CONDITION };
+/* What an object inside a controller is. A feature and a group of them are told apart by their members. */
+enum part {
+    PART_UNKNOWN,
+    PART_CONTROLLER,
+    PART_INTERVENTION,
+    PART_FEATURE,
+    PART_SCOPE,
+    PART_JOINED,
+    PART_CONDITION,
+};
 
 struct part_row {
     enum part in;
@@ -77,7 +85,8 @@ static const struct part_row without_effect[] = {
     {PART_SCOPE, "is_active", PART_UNKNOWN},
 };
 
-static const struct part_row *row_of(const struct part_row *rows, size_t count, enum part in, struct bytes name)
+static const struct part_row *row_of(const struct part_row *rows, size_t count, enum part in,
+                                     struct bytes name)
 {
     for (size_t i = 0; i < count; i++)
         if (rows[i].in == in && bytes_equal(bytes_of(rows[i].name), name))
@@ -100,7 +109,8 @@ static bool cosmetic(const struct writer *writer, const struct json_node *object
 {
     if (part == PART_UNKNOWN)
         return false;
-    if (json_is(member->value, JSON_NULL) || row_of(without_effect, ARRAY_SIZE(without_effect), part, member->name))
+    if (json_is(member->value, JSON_NULL) ||
+        row_of(without_effect, ARRAY_SIZE(without_effect), part, member->name))
         return true;
     if (part == PART_FEATURE && bytes_equal(member->name, BYTES("uuid")))
         return json_is(json_member(writer->doc, object, BYTES("index_in_sae")), JSON_NUMBER);

@@ -42,9 +42,9 @@ struct bytes violation_path(const struct violation *violation, struct arena *are
 static const char *expected(const struct rule *rule)
 {
     static const char *const by_type[] = {
-        [RULE_ANYTHING] = "a value",    [RULE_BOOLEAN] = "a boolean", [RULE_INTEGER] = "an integer",
-        [RULE_NUMBER] = "a number",     [RULE_STRING] = "a string",   [RULE_ARRAY] = "an array",
-        [RULE_OBJECT] = "an object",    [RULE_EITHER] = "another type",
+        [RULE_ANYTHING] = "a value", [RULE_BOOLEAN] = "a boolean",   [RULE_INTEGER] = "an integer",
+        [RULE_NUMBER] = "a number",  [RULE_STRING] = "a string",     [RULE_ARRAY] = "an array",
+        [RULE_OBJECT] = "an object", [RULE_EITHER] = "another type",
     };
 
     return rule->expected ? rule->expected : by_type[rule->type];
@@ -100,12 +100,36 @@ struct measure {
 
 static const struct measure *measure_of(const struct rule *rule)
 {
-    static const struct measure of_string = {"string_above_max_length", "empty_string", "a string", "string",
-                                             "string too long", "maximum length ", "length ", ""};
-    static const struct measure of_array = {"array_above_max_length", "empty_array", "an array", "array",
-                                            "array too long", "maximum length ", "length ", ""};
-    static const struct measure of_object = {"object_above_max_properties", "empty_object", "an object", "object",
-                                             "too many properties", "at most ", "", " properties"};
+    static const struct measure of_string = {
+        .code_long = "string_above_max_length",
+        .code_short = "empty_string",
+        .noun = "a string",
+        .empty = "string",
+        .excess = "string too long",
+        .with = "maximum length ",
+        .having = "length ",
+        .unit = "",
+    };
+    static const struct measure of_array = {
+        .code_long = "array_above_max_length",
+        .code_short = "empty_array",
+        .noun = "an array",
+        .empty = "array",
+        .excess = "array too long",
+        .with = "maximum length ",
+        .having = "length ",
+        .unit = "",
+    };
+    static const struct measure of_object = {
+        .code_long = "object_above_max_properties",
+        .code_short = "empty_object",
+        .noun = "an object",
+        .empty = "object",
+        .excess = "too many properties",
+        .with = "at most ",
+        .having = "",
+        .unit = " properties",
+    };
 
     return rule->type == RULE_STRING ? &of_string : rule->type == RULE_ARRAY ? &of_array : &of_object;
 }
@@ -117,8 +141,8 @@ static struct bytes too_long(const struct violation *violation, struct bytes pat
     return arena_printf(arena,
                         "Invalid '%.*s': %s. Expected %s with %s%" PRId64 "%s, but got %s with %s%" PRIu64
                         "%s instead.",
-                        BYTES_ARG(path), in->excess, in->noun, in->with, violation->rule->max, in->unit, in->noun,
-                        in->having, violation->actual, in->unit);
+                        BYTES_ARG(path), in->excess, in->noun, in->with, violation->rule->max, in->unit,
+                        in->noun, in->having, violation->actual, in->unit);
 }
 
 static struct bytes too_short(const struct violation *violation, struct bytes path, struct arena *arena)
@@ -137,22 +161,22 @@ static struct bytes out_of_range(const struct violation *violation, struct bytes
     bool above = violation->kind == VIOLATION_ABOVE;
     struct bytes value = utf8_cut(json_raw(doc, violation->node), QUOTED_MAX);
 
-    return arena_printf(arena,
-                        "Invalid '%.*s': %s %s value. Expected a value %s %" PRId64 ", but got %.*s instead.",
-                        BYTES_ARG(path), violation->rule->type == RULE_INTEGER ? "integer" : "decimal",
-                        above ? "above maximum" : "below minimum", above ? "<=" : ">=",
-                        above ? violation->rule->max : violation->rule->min, BYTES_ARG(value));
+    return arena_printf(
+        arena, "Invalid '%.*s': %s %s value. Expected a value %s %" PRId64 ", but got %.*s instead.",
+        BYTES_ARG(path), violation->rule->type == RULE_INTEGER ? "integer" : "decimal",
+        above ? "above maximum" : "below minimum",
+        above ? "<=" : ">=", above ? violation->rule->max : violation->rule->min, BYTES_ARG(value));
 }
 
-static struct bytes wrong_type(const struct violation *violation, struct bytes path, const struct json_doc *doc,
-                               struct arena *arena)
+static struct bytes wrong_type(const struct violation *violation, struct bytes path,
+                               const struct json_doc *doc, struct arena *arena)
 {
     const char *wanted = expected(violation->rule), *came = got(violation, doc);
 
     if (path.size == 0)
         return arena_printf(arena, "Invalid type: expected %s, but got %s instead.", wanted, came);
-    return arena_printf(arena, "Invalid type for '%.*s': expected %s, but got %s instead.", BYTES_ARG(path), wanted,
-                        came);
+    return arena_printf(arena, "Invalid type for '%.*s': expected %s, but got %s instead.", BYTES_ARG(path),
+                        wanted, came);
 }
 
 static struct bytes wrong_value(const struct violation *violation, const struct json_doc *doc,
@@ -190,8 +214,8 @@ static struct bytes message(const struct violation *violation, struct bytes path
     case VIOLATION_DUPLICATE:
         return arena_printf(arena, "Duplicate parameter: '%.*s'.", BYTES_ARG(path));
     case VIOLATION_ONLY_WITH:
-        return arena_printf(arena, "The '%.*s' parameter is only allowed when '%s' is enabled.", BYTES_ARG(path),
-                            violation->sibling);
+        return arena_printf(arena, "The '%.*s' parameter is only allowed when '%s' is enabled.",
+                            BYTES_ARG(path), violation->sibling);
     case VIOLATION_NOT_WITH:
         return arena_printf(arena, "The '%.*s' parameter is not supported here when '%s' is enabled.",
                             BYTES_ARG(path), violation->sibling);

@@ -1,5 +1,6 @@
 /*
- * A breach of a rule as a value: what kind, where, by which node. The checker makes them; each dialect words them.
+ * A breach of a rule as a value: what kind, where, by which node. The checker makes them; each dialect words
+ * them.
  */
 #pragma once
 
@@ -10,11 +11,11 @@
 enum violation_kind {
     VIOLATION_MISSING,
     VIOLATION_TYPE,
-    VIOLATION_ABOVE,     /* a number over rule->max */
-    VIOLATION_BELOW,     /* a number under rule->min */
-    VIOLATION_VALUE,     /* not one of rule_value() */
+    VIOLATION_ABOVE, /* a number over rule->max */
+    VIOLATION_BELOW, /* a number under rule->min */
+    VIOLATION_VALUE, /* not one of rule_value() */
     VIOLATION_PATTERN,
-    VIOLATION_TOO_LONG,  /* a string, array or object of ACTUAL, over rule->max */
+    VIOLATION_TOO_LONG, /* a string, array or object of ACTUAL, over rule->max */
     VIOLATION_TOO_SHORT,
     VIOLATION_DUPLICATE,
     VIOLATION_ONLY_WITH, /* there without SIBLING being true */
@@ -32,7 +33,7 @@ struct violation {
     const struct rule *rule;
     const struct json_node *node; /* the offending value; of a missing one, the object it misses from */
     const struct path_step *path;
-    unsigned depth;               /* steps in PATH; 0: the root */
+    unsigned depth; /* steps in PATH; 0: the root */
     uint64_t actual;
     const char *sibling;
 };

@@ -1,7 +1,7 @@
 /*
- * The Goodfire chat API, as its SDK reads it. The client splits every block of bytes it receives at `data: ` and
- * wants each piece to be one small JSON object with exactly these members, so every event is written anew: in ASCII,
- * with no `data: ` inside, long text cut into several.
+ * The Goodfire chat API, as its SDK reads it. The client splits every block of bytes it receives at `data: `
+ * and wants each piece to be one small JSON object with exactly these members, so every event is written
+ * anew: in ASCII, with no `data: ` inside, long text cut into several.
  *
  * OpenAI SDKs are pointed at this door too: whole answers and refusals satisfy both.
  */
@@ -11,9 +11,9 @@
 #include "dialect/told.h"
 #include "json/json_write.h"
 
-#define PIECE_MAX 240        /* bytes of text in one event ... */
+#define PIECE_MAX 240         /* bytes of text in one event ... */
 #define PIECE_WRITTEN_MAX 600 /* ... and about as much when escaped: an event stays well under one packet */
-#define TOKEN_MAX 16384      /* a Goodfire server's own token is not cut: its index must stay its own */
+#define TOKEN_MAX 16384       /* a Goodfire server's own token is not cut: its index must stay its own */
 #define WORD_MAX 64
 #define NAMES_MAX 64
 
@@ -54,8 +54,8 @@ static void write_detail(const struct failure *failure, struct buffer *out)
     else if (status(failure) != 422)
         json_write_string(out, failure->message);
     else
-        pydantic_write_plain(out, failure->kind == FAIL_BAD_JSON ? "json_invalid" : "value_error", failure->param,
-                             failure->message);
+        pydantic_write_plain(out, failure->kind == FAIL_BAD_JSON ? "json_invalid" : "value_error",
+                             failure->param, failure->message);
 }
 
 static void write_failure(const struct failure *failure, struct buffer *out)
@@ -67,7 +67,8 @@ static void write_failure(const struct failure *failure, struct buffer *out)
     buffer_append_char(out, '}');
 }
 
-static void write_failure_event(struct client_stream *stream, const struct failure *failure, struct buffer *out)
+static void write_failure_event(struct client_stream *stream, const struct failure *failure,
+                                struct buffer *out)
 {
     buffer_append(out, BYTES("data: {"));
     told_write_error(failure, true, out);
@@ -80,7 +81,7 @@ static void write_failure_event(struct client_stream *stream, const struct failu
 struct setting {
     struct client_stream *stream;
     struct bytes fingerprint;
-    const struct json_node *names;  /* gf_event_names, or NULL; said once */
+    const struct json_node *names; /* gf_event_names, or NULL; said once */
     struct buffer *out;
 };
 
@@ -137,7 +138,8 @@ static void write_one(struct setting *setting, int64_t token_index, struct bytes
     buffer_append(out, BYTES("}\n\n"));
 }
 
-static void begin(struct setting *setting, struct client_stream *stream, struct buffer *out, struct arena *scratch)
+static void begin(struct setting *setting, struct client_stream *stream, struct buffer *out,
+                  struct arena *scratch)
 {
     const struct json_node *fingerprint = told_string(&stream->doc, "system_fingerprint");
 
@@ -173,7 +175,8 @@ static void write_pieces(struct setting *setting, struct bytes text)
     }
 }
 
-static struct bytes finish_of(const struct json_doc *doc, const struct told_choice *told, struct arena *scratch)
+static struct bytes finish_of(const struct json_doc *doc, const struct told_choice *told,
+                              struct arena *scratch)
 {
     return told->finish ? utf8_cut(json_text(doc, told->finish, scratch), WORD_MAX) : BYTES_NONE;
 }
@@ -272,8 +275,8 @@ static int write_event(struct client_stream *stream, const struct chat_event *ev
     return r;
 }
 
-/* The client skips a token whose index it has seen. Before the first one there is none to repeat: then the first
- * keepalive shows an empty token, and its repetitions nothing. */
+/* The client skips a token whose index it has seen. Before the first one there is none to repeat: then the
+ * first keepalive shows an empty token, and its repetitions nothing. */
 static void write_keepalive(struct client_stream *stream, struct buffer *out)
 {
     struct setting setting = {.stream = stream, .fingerprint = own_fingerprint, .out = out};

@@ -1,6 +1,6 @@
 /*
- * The OpenAI chat completions API. What comes in this shape from upstream goes out as it is: a payload is only looked
- * into when it carries a usage nobody asked for, or when a Goodfire server wrote it.
+ * The OpenAI chat completions API. What comes in this shape from upstream goes out as it is: a payload is
+ * only looked into when it carries a usage nobody asked for, or when a Goodfire server wrote it.
  */
 #include "chat/understand.h"
 #include "dialect/told.h"
@@ -32,7 +32,8 @@ static void write_failure(const struct failure *failure, struct buffer *out)
     buffer_append_char(out, '}');
 }
 
-static void write_failure_event(struct client_stream *stream, const struct failure *failure, struct buffer *out)
+static void write_failure_event(struct client_stream *stream, const struct failure *failure,
+                                struct buffer *out)
 {
     buffer_append(out, BYTES("data: "));
     write_failure(failure, out);
@@ -41,7 +42,8 @@ static void write_failure_event(struct client_stream *stream, const struct failu
 
 /* --- events that pass --- */
 
-/* A line end in a payload can only be white space between two tokens, but here it would end the event's line. */
+/* A line end in a payload can only be white space between two tokens, but here it would end the event's line.
+ */
 static void straighten(char *at, size_t size)
 {
     char *end = at + size;
@@ -144,8 +146,8 @@ static void write_head(const struct client_stream *stream, const char *object, s
 }
 
 /* One chunk with DELTA (the inside of an object) and FINISH (JSON). */
-static void write_chunk(const struct client_stream *stream, int64_t index, const char *delta, struct bytes content,
-                        struct bytes finish, struct buffer *out)
+static void write_chunk(const struct client_stream *stream, int64_t index, const char *delta,
+                        struct bytes content, struct bytes finish, struct buffer *out)
 {
     buffer_append(out, BYTES("data: "));
     write_head(stream, "chat.completion.chunk", out);
@@ -179,8 +181,8 @@ static void write_told(struct client_stream *stream, const struct told_choice *t
     const struct json_doc *doc = &stream->doc;
 
     if (!stream->begun)
-        write_chunk(stream, told->index, "\"role\":\"assistant\",\"content\":\"\",\"refusal\":null", BYTES_NONE,
-                    BYTES("null"), out);
+        write_chunk(stream, told->index, "\"role\":\"assistant\",\"content\":\"\",\"refusal\":null",
+                    BYTES_NONE, BYTES("null"), out);
     stream->begun = true;
     if (told->content)
         write_chunk(stream, told->index, "\"content\":", json_raw(doc, told->content), BYTES("null"), out);

@@ -89,8 +89,8 @@ static struct wording number_wording(const struct rule *rule, const struct json_
 
 static struct wording type_wording(const struct rule *rule, const struct json_node *node)
 {
-    static const struct wording bool_text = {
-        "bool_parsing", "Input should be a valid boolean, unable to interpret input"};
+    static const struct wording bool_text = {"bool_parsing",
+                                             "Input should be a valid boolean, unable to interpret input"};
     static const struct wording bool_other = {"bool_type", "Input should be a valid boolean"};
     static const struct wording string = {"string_type", "Input should be a valid string"};
     static const struct wording list = {"list_type", "Input should be a valid list"};
@@ -134,8 +134,8 @@ static void describe_range(struct entry *entry, const struct violation *violatio
     int64_t bound = above ? violation->rule->max : violation->rule->min;
 
     entry->type = above ? "less_than_equal" : "greater_than_equal";
-    entry->message = arena_printf(arena, "Input should be %s than or equal to %" PRId64, above ? "less" : "greater",
-                                  bound);
+    entry->message = arena_printf(arena, "Input should be %s than or equal to %" PRId64,
+                                  above ? "less" : "greater", bound);
     entry->context = arena_printf(arena, "{\"%s\":%" PRId64 "%s}", above ? "le" : "ge", bound,
                                   violation->rule->type == RULE_NUMBER ? ".0" : "");
 }
@@ -155,8 +155,9 @@ static void describe_size(struct entry *entry, const struct violation *violation
         return;
     }
     entry->type = over ? "too_long" : "too_short";
-    entry->message = arena_printf(arena, "%s should have at %s %" PRId64 " item%s after validation, not %" PRIu64,
-                                  field, at, bound, plural, violation->actual);
+    entry->message =
+        arena_printf(arena, "%s should have at %s %" PRId64 " item%s after validation, not %" PRIu64, field,
+                     at, bound, plural, violation->actual);
     entry->context =
         arena_printf(arena, "{\"field_type\":\"%s\",\"%s_length\":%" PRId64 ",\"actual_length\":%" PRIu64 "}",
                      field, limit, bound, violation->actual);
@@ -171,13 +172,15 @@ static void describe_pattern(struct entry *entry, const struct rule *rule, struc
     entry->context = arena_printf(arena, "{\"pattern\":%.*s}", BYTES_ARG(pattern));
 }
 
-static struct entry describe(const struct violation *violation, const struct json_doc *doc, struct arena *arena)
+static struct entry describe(const struct violation *violation, const struct json_doc *doc,
+                             struct arena *arena)
 {
     struct entry entry = {.type = "value_error", .input_max = INPUT_MAX};
 
     switch (violation->kind) {
     case VIOLATION_MISSING:
-        entry = (struct entry){.type = "missing", .message = BYTES("Field required"), .input_max = PARENT_MAX};
+        entry =
+            (struct entry){.type = "missing", .message = BYTES("Field required"), .input_max = PARENT_MAX};
         break;
     case VIOLATION_TYPE:
         describe_type(&entry, violation, arena);

@@ -1,6 +1,6 @@
 /*
- * What an upstream told, read for a client whose words must be other ones: the pieces both dialects need when a
- * payload cannot pass as it came.
+ * What an upstream told, read for a client whose words must be other ones: the pieces both dialects need when
+ * a payload cannot pass as it came.
  */
 #pragma once
 
@@ -12,10 +12,10 @@ int told_parse(struct client_stream *stream, struct bytes payload);
 /* One item of `choices`. Nodes are NULL when absent, null, or (content) empty. */
 struct told_choice {
     int64_t index;
-    const struct json_node *part;           /* the delta or message */
-    const struct json_node *content;        /* a string */
-    const struct json_node *finish;         /* a string */
-    const struct json_node *token_index;    /* an integer of Goodfire's */
+    const struct json_node *part;        /* the delta or message */
+    const struct json_node *content;     /* a string */
+    const struct json_node *finish;      /* a string */
+    const struct json_node *token_index; /* an integer of Goodfire's */
 };
 
 /* PART is "delta" or "message". 0, or CLIENT_E_UNTELLABLE when a type is wrong. */

@@ -1,6 +1,7 @@
 /*
- * Any JSON as a question at both doors, and as an upstream's payload for both kinds of clients. Whatever is refused
- * or told must itself be good JSON, and what a Goodfire client streams must be ASCII that splits at `data: `.
+ * Any JSON as a question at both doors, and as an upstream's payload for both kinds of clients. Whatever is
+ * refused or told must itself be good JSON, and what a Goodfire client streams must be ASCII that splits at
+ * `data: `.
  */
 #include "chat/steering.h"
 #include "dialect/client.h"
@@ -42,7 +43,8 @@ static void steer(const struct chat_request *request, struct arena *arena)
     buffer_deinit(&once);
 }
 
-static void ask(const struct client_dialect *dialect, const struct json_doc *doc, enum chat_operation operation)
+static void ask(const struct client_dialect *dialect, const struct json_doc *doc,
+                enum chat_operation operation)
 {
     struct chat_request request;
     struct failure failure;

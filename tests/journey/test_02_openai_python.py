@@ -112,6 +112,8 @@ def test_sdk_at_goodfires_path(house):
     (429, openai.RateLimitError), (500, openai.InternalServerError), (503, openai.InternalServerError)])
 def test_statuses_become_exceptions(client, providers, kind, status, error):
     providers[kind].always = {"status": str(status)}
+    if status == 404:
+        providers[kind].always["message"] = "The_model_`tiny`_does_not_exist."
     for stream in (False, True):
         with pytest.raises(error) as caught:
             client.chat.completions.create(model=kind, messages=MESSAGES, stream=stream)

@@ -1,6 +1,5 @@
 """The Goodfire SDK 0.3.5, synchronous and asynchronous, against the echo, a Goodfire server and each local kind."""
 
-import asyncio
 import json
 import uuid
 
@@ -10,6 +9,7 @@ import pytest
 import provider_model as model
 from conftest import LLAMA_8B, LLAMA_70B
 from goodfire.features.features import Feature, FeatureGroup
+from harness import run_async
 
 KINDS = ["goodfire", "openai", "vllm", "llama-server", "sglang", "ollama"]
 EXACT = ["goodfire", "vllm", "llama-server", "sglang"]
@@ -55,7 +55,7 @@ def test_async(house, kind):
             text += chunk.choices[0].delta.content
         return whole.choices[0].message["content"], text
 
-    assert asyncio.run(both()) == (WORDS, WORDS)
+    assert run_async(both()) == (WORDS, WORDS)
 
 
 @pytest.mark.parametrize("name", [LLAMA_8B, LLAMA_70B])

@@ -122,7 +122,7 @@ def test_f1_a_thousand_leave(gateway, provider):
             (client.reset if number % 3 else client.close)()
         gateway.clients.clear()
     gateway.quiet()
-    gateway.wait("connections", lambda count: count <= 2)
+    gateway.wait("connections", lambda count: count <= 1)
 
 
 def test_f1_leaving_an_echo(provider):

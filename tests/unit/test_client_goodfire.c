@@ -1,5 +1,6 @@
 /*
- * The Goodfire door: refusals as its users' programs match them, events its SDK can read, bodies for both SDKs.
+ * The Goodfire door: refusals as its users' programs match them, events its SDK can read, bodies for both
+ * SDKs.
  */
 #include "dialect/client.h"
 #include "dialect/no_model.h"
@@ -15,8 +16,8 @@
 #define EVENT_FROM(print, index, text, finish, rest)                                                         \
     "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"              \
     "\"model\":\"m\\u00e9\",\"system_fingerprint\":\"" print "\",\"choices\":[{\"index\":0,\"delta\":{"      \
-    "\"role\":\"assistant\",\"content\":\"" text "\"},\"gf_token_index\":" index ",\"finish_reason\":" finish \
-    "}]" rest "}\n\n"
+    "\"role\":\"assistant\",\"content\":\"" text "\"},\"gf_token_index\":" index                             \
+    ",\"finish_reason\":" finish "}]" rest "}\n\n"
 #define EVENT(index, text, finish) EVENT_FROM("embergate", index, text, finish, "")
 #define DELTA(delta, finish) "{\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]}"
 #define TEXT_60 "123456789 123456789 123456789 123456789 123456789 123456789 "
@@ -76,66 +77,82 @@ static void details_are_pydantics(void **state)
     static const struct {
         const char *body, *detail;
     } cases[] = {
-        {BASE ",\"top_p\":1.1}",
-         "[{\"type\":\"less_than_equal\",\"loc\":[\"body\",\"top_p\"],\"msg\":\"Input should be less than or equal "
-         "to 1\",\"input\":1.1,\"ctx\":{\"le\":1.0}}]"},
+        {BASE ",\"top_p\":1.1}", "[{\"type\":\"less_than_equal\",\"loc\":[\"body\",\"top_p\"],\"msg\":"
+                                 "\"Input should be less than or equal "
+                                 "to 1\",\"input\":1.1,\"ctx\":{\"le\":1.0}}]"},
         {BASE ",\"temperature\":-0.1,\"top_p\":-1}",
-         "[{\"type\":\"greater_than_equal\",\"loc\":[\"body\",\"temperature\"],\"msg\":\"Input should be greater "
+         "[{\"type\":\"greater_than_equal\",\"loc\":[\"body\",\"temperature\"],\"msg\":\"Input should be "
+         "greater "
          "than or equal to 0\",\"input\":-0.1,\"ctx\":{\"ge\":0.0}},"
          "{\"type\":\"greater_than_equal\",\"loc\":[\"body\",\"top_p\"],\"msg\":\"Input should be greater "
          "than or equal to 0\",\"input\":-1,\"ctx\":{\"ge\":0.0}}]"},
         {"{\"model\":\"m\",\"messages\":[]}",
-         "[{\"type\":\"too_short\",\"loc\":[\"body\",\"messages\"],\"msg\":\"List should have at least 1 item after "
+         "[{\"type\":\"too_short\",\"loc\":[\"body\",\"messages\"],\"msg\":\"List should have at least 1 "
+         "item after "
          "validation, not 0\",\"input\":[],\"ctx\":{\"field_type\":\"List\",\"min_length\":1,"
          "\"actual_length\":0}}]"},
-        {"{\"model\":\"m\"}", "[{\"type\":\"missing\",\"loc\":[\"body\",\"messages\"],\"msg\":\"Field required\","
-                              "\"input\":{\"model\":\"m\"}}]"},
+        {"{\"model\":\"m\"}",
+         "[{\"type\":\"missing\",\"loc\":[\"body\",\"messages\"],\"msg\":\"Field required\","
+         "\"input\":{\"model\":\"m\"}}]"},
         {"{\"model\":\"m\",\"messages\":[{\"role\":\"tool\",\"content\":\"x\"},{\"role\":\"user\"}]}",
          "[{\"type\":\"literal_error\",\"loc\":[\"body\",\"messages\",0,\"role\"],\"msg\":\"Input should be "
-         "'assistant', 'system' or 'user'\",\"input\":\"tool\",\"ctx\":{\"expected\":\"'assistant', 'system' or "
+         "'assistant', 'system' or 'user'\",\"input\":\"tool\",\"ctx\":{\"expected\":\"'assistant', 'system' "
+         "or "
          "'user'\"}},"
          "{\"type\":\"missing\",\"loc\":[\"body\",\"messages\",1,\"content\"],\"msg\":\"Field required\","
          "\"input\":{\"role\":\"user\"}}]"},
         {"{\"model\":\"m\",\"messages\":[{\"role\":5,\"content\":5}]}",
          "[{\"type\":\"literal_error\",\"loc\":[\"body\",\"messages\",0,\"role\"],\"msg\":\"Input should be "
-         "'assistant', 'system' or 'user'\",\"input\":5,\"ctx\":{\"expected\":\"'assistant', 'system' or 'user'\"}},"
-         "{\"type\":\"string_type\",\"loc\":[\"body\",\"messages\",0,\"content\"],\"msg\":\"Input should be a valid "
+         "'assistant', 'system' or 'user'\",\"input\":5,\"ctx\":{\"expected\":\"'assistant', 'system' or "
+         "'user'\"}},"
+         "{\"type\":\"string_type\",\"loc\":[\"body\",\"messages\",0,\"content\"],\"msg\":\"Input should be "
+         "a valid "
          "string\",\"input\":5}]"},
         {BASE ",\"max_completion_tokens\":\"many\",\"seed\":1.5,\"max_tokens\":true}",
-         "[{\"type\":\"int_type\",\"loc\":[\"body\",\"max_tokens\"],\"msg\":\"Input should be a valid integer\","
+         "[{\"type\":\"int_type\",\"loc\":[\"body\",\"max_tokens\"],\"msg\":\"Input should be a valid "
+         "integer\","
          "\"input\":true},"
-         "{\"type\":\"int_parsing\",\"loc\":[\"body\",\"max_completion_tokens\"],\"msg\":\"Input should be a valid "
+         "{\"type\":\"int_parsing\",\"loc\":[\"body\",\"max_completion_tokens\"],\"msg\":\"Input should be a "
+         "valid "
          "integer, unable to parse string as an integer\",\"input\":\"many\"},"
-         "{\"type\":\"int_from_float\",\"loc\":[\"body\",\"seed\"],\"msg\":\"Input should be a valid integer, got a "
+         "{\"type\":\"int_from_float\",\"loc\":[\"body\",\"seed\"],\"msg\":\"Input should be a valid "
+         "integer, got a "
          "number with a fractional part\",\"input\":1.5}]"},
         {BASE ",\"n\":2,\"stop\":5,\"stream\":\"x\",\"temperature\":\"hot\",\"metadata\":[]}",
-         "[{\"type\":\"less_than_equal\",\"loc\":[\"body\",\"n\"],\"msg\":\"Input should be less than or equal to "
+         "[{\"type\":\"less_than_equal\",\"loc\":[\"body\",\"n\"],\"msg\":\"Input should be less than or "
+         "equal to "
          "1\",\"input\":2,\"ctx\":{\"le\":1}},"
-         "{\"type\":\"list_type\",\"loc\":[\"body\",\"stop\"],\"msg\":\"Input should be a valid list\",\"input\":5},"
-         "{\"type\":\"bool_parsing\",\"loc\":[\"body\",\"stream\"],\"msg\":\"Input should be a valid boolean, unable "
+         "{\"type\":\"list_type\",\"loc\":[\"body\",\"stop\"],\"msg\":\"Input should be a valid "
+         "list\",\"input\":5},"
+         "{\"type\":\"bool_parsing\",\"loc\":[\"body\",\"stream\"],\"msg\":\"Input should be a valid "
+         "boolean, unable "
          "to interpret input\",\"input\":\"x\"},"
-         "{\"type\":\"float_parsing\",\"loc\":[\"body\",\"temperature\"],\"msg\":\"Input should be a valid number, "
+         "{\"type\":\"float_parsing\",\"loc\":[\"body\",\"temperature\"],\"msg\":\"Input should be a valid "
+         "number, "
          "unable to parse string as a number\",\"input\":\"hot\"},"
-         "{\"type\":\"dict_type\",\"loc\":[\"body\",\"metadata\"],\"msg\":\"Input should be a valid dictionary\","
+         "{\"type\":\"dict_type\",\"loc\":[\"body\",\"metadata\"],\"msg\":\"Input should be a valid "
+         "dictionary\","
          "\"input\":[]}]"},
         {"[1]", "[{\"type\":\"model_attributes_type\",\"loc\":[\"body\"],\"msg\":\"Input should be a valid "
                 "dictionary or object to extract fields from\",\"input\":[1]}]"},
-        {BASE ",\"model\":\"n\"}",
-         "[{\"type\":\"value_error\",\"loc\":[\"body\",\"model\"],\"msg\":\"Value error, Duplicate parameter: "
-         "'model'.\",\"input\":\"n\"}]"},
+        {BASE ",\"model\":\"n\"}", "[{\"type\":\"value_error\",\"loc\":[\"body\",\"model\"],\"msg\":\"Value "
+                                   "error, Duplicate parameter: "
+                                   "'model'.\",\"input\":\"n\"}]"},
         {BASE ",\"stream\":true,\"tools\":[]}",
-         "[{\"type\":\"value_error\",\"loc\":[\"body\",\"tools\"],\"msg\":\"Value error, The 'tools' parameter is "
+         "[{\"type\":\"value_error\",\"loc\":[\"body\",\"tools\"],\"msg\":\"Value error, The 'tools' "
+         "parameter is "
          "not supported here when 'stream' is enabled.\",\"input\":[]}]"},
-        {"{\"model\":\"\"," USER "}",
-         "[{\"type\":\"string_too_short\",\"loc\":[\"body\",\"model\"],\"msg\":\"String should have at least 1 "
-         "character\",\"input\":\"\",\"ctx\":{\"min_length\":1}}]"},
+        {"{\"model\":\"\"," USER "}", "[{\"type\":\"string_too_short\",\"loc\":[\"body\",\"model\"],\"msg\":"
+                                      "\"String should have at least 1 "
+                                      "character\",\"input\":\"\",\"ctx\":{\"min_length\":1}}]"},
         {"{\"model\":\"a\\u0001\"," USER "}",
-         "[{\"type\":\"string_pattern_mismatch\",\"loc\":[\"body\",\"model\"],\"msg\":\"String should match pattern "
+         "[{\"type\":\"string_pattern_mismatch\",\"loc\":[\"body\",\"model\"],\"msg\":\"String should match "
+         "pattern "
          "'^[^\\\\x00-\\\\x1f\\\\x7f-\\\\x9f]+$'\",\"input\":\"a\\u0001\",\"ctx\":{\"pattern\":"
          "\"^[^\\\\x00-\\\\x1f\\\\x7f-\\\\x9f]+$\"}}]"},
-        {BASE ",\"controller\":{\"scopes\":[{}]}}",
-         "[{\"type\":\"missing\",\"loc\":[\"body\",\"controller\",\"scopes\",0,\"conditionals\"],\"msg\":\"Field "
-         "required\",\"input\":{}}]"},
+        {BASE ",\"controller\":{\"scopes\":[{}]}}", "[{\"type\":\"missing\",\"loc\":[\"body\",\"controller\","
+                                                    "\"scopes\",0,\"conditionals\"],\"msg\":\"Field "
+                                                    "required\",\"input\":{}}]"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -196,8 +213,9 @@ static void assert_count(int count, const char *rest, const char *message)
     begin(&talk);
     buffer_init(&body);
     for (int i = 0; i < count; i++)
-        buffer_append_text(&body, i == 0 ? "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}"
-                                         : ",{\"role\":\"user\",\"content\":\"x\"}");
+        buffer_append_text(&body, i == 0
+                                      ? "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}"
+                                      : ",{\"role\":\"user\",\"content\":\"x\"}");
     buffer_append_text(&body, "]");
     buffer_append_text(&body, rest);
     assert_int_equal(ask(&talk, &doc, buffer_bytes(&body), CHAT_COMPLETION, &failure), message ? -EINVAL : 0);
@@ -211,9 +229,10 @@ static void assert_count(int count, const char *rest, const char *message)
 static void messages_are_counted(void **state)
 {
     assert_count(128, "}", NULL);
-    assert_count(130, "}",
-                 "{\"type\":\"too_long\",\"loc\":[\"body\",\"messages\"],\"msg\":\"List should have at most 128 "
-                 "items after validation, not 130\",");
+    assert_count(
+        130, "}",
+        "{\"type\":\"too_long\",\"loc\":[\"body\",\"messages\"],\"msg\":\"List should have at most 128 "
+        "items after validation, not 130\",");
     assert_count(130, "}", "\"ctx\":{\"field_type\":\"List\",\"max_length\":128,\"actual_length\":130}");
     assert_count(128, ",\"system_prompt\":\"\"}", NULL);
     assert_count(127, ",\"system_prompt\":\"be kind\"}", NULL);
@@ -261,8 +280,10 @@ static void refusals(void **state)
          "\"param\":\"n\",\"code\":\"invalid_type\"}}"},
         {{.kind = FAIL_STEERING, .message = {"a/b", 3}, .param = {"messages[12].content", 20}},
          422,
-         "{\"detail\":[{\"type\":\"value_error\",\"loc\":[\"body\",\"messages\",12,\"content\"],\"msg\":\"a/b\"}],"
-         "\"error\":{\"message\":\"a/b\",\"type\":\"invalid_request_error\",\"param\":\"messages[12].content\","
+         "{\"detail\":[{\"type\":\"value_error\",\"loc\":[\"body\",\"messages\",12,\"content\"],\"msg\":\"a/"
+         "b\"}],"
+         "\"error\":{\"message\":\"a/"
+         "b\",\"type\":\"invalid_request_error\",\"param\":\"messages[12].content\","
          "\"code\":\"unsupported_steering\"}}"},
         {{.kind = FAIL_BAD_JSON, .message = {"bad", 3}},
          422,
@@ -308,12 +329,14 @@ static void unknown_models(void **state)
     failure = failure_no_model(&client_goodfire, &talk.arena, BYTES("gpt"), names, 2);
     assert_int_equal(client_goodfire.status(&failure), 422);
     client_goodfire.write_failure(&failure, &talk.out);
-    assert_written(&talk, "{\"detail\":[{\"type\":\"literal_error\",\"loc\":[\"body\",\"model\"],\"msg\":\"Input should be "
-                          "'meta-llama/Meta-Llama-3.1-8B-Instruct' or 'meta-llama/Llama-3.3-70B-Instruct'\","
-                          "\"input\":\"gpt\",\"ctx\":{\"expected\":\"'meta-llama/Meta-Llama-3.1-8B-Instruct' or "
-                          "'meta-llama/Llama-3.3-70B-Instruct'\"}}],\"error\":{\"message\":\"Input should be "
-                          "'meta-llama/Meta-Llama-3.1-8B-Instruct' or 'meta-llama/Llama-3.3-70B-Instruct'\","
-                          "\"type\":\"invalid_request_error\",\"param\":\"model\",\"code\":\"model_not_found\"}}");
+    assert_written(
+        &talk,
+        "{\"detail\":[{\"type\":\"literal_error\",\"loc\":[\"body\",\"model\"],\"msg\":\"Input should be "
+        "'meta-llama/Meta-Llama-3.1-8B-Instruct' or 'meta-llama/Llama-3.3-70B-Instruct'\","
+        "\"input\":\"gpt\",\"ctx\":{\"expected\":\"'meta-llama/Meta-Llama-3.1-8B-Instruct' or "
+        "'meta-llama/Llama-3.3-70B-Instruct'\"}}],\"error\":{\"message\":\"Input should be "
+        "'meta-llama/Meta-Llama-3.1-8B-Instruct' or 'meta-llama/Llama-3.3-70B-Instruct'\","
+        "\"type\":\"invalid_request_error\",\"param\":\"model\",\"code\":\"model_not_found\"}}");
     end(&talk);
 }
 
@@ -337,17 +360,20 @@ static void events_of_openai_are_rebuilt(void **state)
         {"empty list of calls", DELTA("{\"content\":\"a\",\"tool_calls\":[],\"function_call\":null}", "null"),
          EVENT("0", "a", "null")},
         {"usage in the finish chunk",
-         "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"total_tokens\":1}}",
+         "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"total_tokens\":1}"
+         "}",
          EVENT("0", "", "\"stop\"")},
         {"no choice", "{\"choices\":[]}", ""},
         {"fingerprint", "{\"system_fingerprint\":\"b\\u00e9\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}",
          EVENT_FROM("b\\u00e9", "0", "a", "null", "")},
         {"long text", DELTA("{\"content\":\"" TEXT_240 "tail\"}", "null"),
          EVENT("0", TEXT_240, "null") EVENT("1", "tail", "null")},
-        {"no character is cut", DELTA("{\"content\":\"x" TEXT_60 TEXT_60 TEXT_60 "123456789 123456789 123456789 "
-                                      "123456789 123456789 12345678\xf0\x9f\x94\xa5\"}", "null"),
-         EVENT("0", "x" TEXT_60 TEXT_60 TEXT_60 "123456789 123456789 123456789 123456789 123456789 12345678", "null")
-             EVENT("1", "\\ud83d\\udd25", "null")},
+        {"no character is cut",
+         DELTA("{\"content\":\"x" TEXT_60 TEXT_60 TEXT_60 "123456789 123456789 123456789 "
+               "123456789 123456789 12345678\xf0\x9f\x94\xa5\"}",
+               "null"),
+         EVENT("0", "x" TEXT_60 TEXT_60 TEXT_60 "123456789 123456789 123456789 123456789 123456789 12345678",
+               "null") EVENT("1", "\\ud83d\\udd25", "null")},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -362,7 +388,8 @@ static void events_of_openai_are_rebuilt(void **state)
 
 static void events_stay_small(void **state)
 {
-    static const char *const texts[] = {"\\u0001", "\xc3\xa9", "\xe6\xa8\xa1", "\xf0\x9f\x94\xa5", "data: ", "\\\""};
+    static const char *const texts[] = {"\\u0001",          "\xc3\xa9", "\xe6\xa8\xa1",
+                                        "\xf0\x9f\x94\xa5", "data: ",   "\\\""};
 
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         struct buffer payload;
@@ -421,7 +448,8 @@ static void events_of_goodfire_are_cleaned(void **state)
         {"finish", TOKEN("3", "a", "\"stop\"", ""), EVENT_FROM("gf", "3", "a", "\"stop\"", "")},
         {"names", TOKEN("3", "", "null", ",\"gf_event_names\":[\"e-1\",5,\"\\u00e9\"]"),
          EVENT_FROM("gf", "3", "", "null", ",\"gf_event_names\":[\"e-1\",\"\\u00e9\"]")},
-        {"names null", TOKEN("3", "", "null", ",\"gf_event_names\":null"), EVENT_FROM("gf", "3", "", "null", "")},
+        {"names null", TOKEN("3", "", "null", ",\"gf_event_names\":null"),
+         EVENT_FROM("gf", "3", "", "null", "")},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -447,9 +475,11 @@ static void untellable_payloads(void **state)
         {"choice no object", SHAPE_OPENAI, "{\"choices\":[5]}"},
         {"content no text", SHAPE_OPENAI, DELTA("{\"content\":[]}", "null")},
         {"second choice", SHAPE_OPENAI,
-         "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}},{\"index\":1,\"delta\":{\"content\":\"b\"}}]}"},
+         "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}},{\"index\":1,\"delta\":{\"content\":"
+         "\"b\"}}]}"},
         {"a call", SHAPE_OPENAI, DELTA("{\"content\":\"a\",\"tool_calls\":[{\"index\":0}]}", "null")},
-        {"Goodfire's second choice", SHAPE_GOODFIRE, "{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}]}"},
+        {"Goodfire's second choice", SHAPE_GOODFIRE,
+         "{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}]}"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -465,14 +495,16 @@ static void untellable_payloads(void **state)
 /* --- bodies --- */
 
 #define OPENAI_BODY(head, message, rest)                                                                     \
-    "{\"id\":\"x\"," head "\"object\":\"chat.completion\",\"model\":\"y\",\"choices\":[{\"index\":0,"       \
+    "{\"id\":\"x\"," head "\"object\":\"chat.completion\",\"model\":\"y\",\"choices\":[{\"index\":0,"        \
     "\"message\":{\"role\":\"assistant\"," message "}," rest "}],\"usage\":{\"total_tokens\":3}}"
 #define BODY(created, print, message, rest)                                                                  \
     "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":" created ",\"model\":\"m\xc3\xa9\"," \
-    "\"system_fingerprint\":\"" print "\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","    \
-    message "}," rest "}],\"usage\":{\"total_tokens\":3}}"
+    "\"system_fingerprint\":\"" print                                                                        \
+    "\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"," message "}," rest                    \
+    "}],\"usage\":{\"total_tokens\":3}}"
 #define GOODFIRE_BODY                                                                                        \
-    "{\"id\":\"x\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"y\",\"system_fingerprint\":\"\"," \
+    "{\"id\":\"x\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"y\",\"system_fingerprint\":"     \
+    "\"\","                                                                                                  \
     "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a\"},"                      \
     "\"finish_reason\":null}]}"
 
@@ -496,10 +528,13 @@ static void bodies(void **state)
               "\"logprobs\":{\"content\":[]},\"finish_reason\":\"tool_calls\"")},
         {"Goodfire's own", EVENT_BODY, SHAPE_GOODFIRE, " " GOODFIRE_BODY, " " GOODFIRE_BODY},
         {"Goodfire's, not good", EVENT_BODY, SHAPE_GOODFIRE,
-         OPENAI_BODY("\"created\":null,\"gf_event_names\":[\"e\"],", "\"content\":\"a\"", "\"finish_reason\":null"),
-         "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"m\xc3\xa9\","
+         OPENAI_BODY("\"created\":null,\"gf_event_names\":[\"e\"],", "\"content\":\"a\"",
+                     "\"finish_reason\":null"),
+         "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":"
+         "\"m\xc3\xa9\","
          "\"system_fingerprint\":\"embergate\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
-         "\"content\":\"a\"},\"finish_reason\":null}],\"usage\":{\"total_tokens\":3},\"gf_event_names\":[\"e\"]}"},
+         "\"content\":\"a\"},\"finish_reason\":null}],\"usage\":{\"total_tokens\":3},\"gf_event_names\":["
+         "\"e\"]}"},
         {"logits", EVENT_LOGITS, SHAPE_OPENAI, "{\"logits\":{}}", "{\"logits\":{}}"},
         {"no JSON", EVENT_BODY, SHAPE_OPENAI, "oh", NULL},
         {"no choice", EVENT_BODY, SHAPE_OPENAI, "{\"choices\":[]}", NULL},

@@ -1,5 +1,6 @@
 /*
- * The OpenAI door: what passes, what is taken out, what is built anew for a Goodfire server's answer, and refusals.
+ * The OpenAI door: what passes, what is taken out, what is built anew for a Goodfire server's answer, and
+ * refusals.
  */
 #include "dialect/client.h"
 #include "dialect/no_model.h"
@@ -10,9 +11,11 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#define HEAD "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"m\""
+#define HEAD                                                                                                 \
+    "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"m\""
 #define CHUNK(delta, finish)                                                                                 \
-    "data: " HEAD ",\"choices\":[{\"index\":0,\"delta\":" delta ",\"logprobs\":null,\"finish_reason\":" finish "}]}\n\n"
+    "data: " HEAD ",\"choices\":[{\"index\":0,\"delta\":" delta                                              \
+    ",\"logprobs\":null,\"finish_reason\":" finish "}]}\n\n"
 #define ROLE CHUNK("{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}", "null")
 #define TOKEN(index, text, finish)                                                                           \
     "{\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"" text "\"},"   \
@@ -66,21 +69,25 @@ static void events_of_its_own_shape_pass(void **state)
         const char *payload, *written;
     } cases[] = {
         {"anything, even no JSON", false, EVENT_CHUNK, "{\"a\":1,}", "data: {\"a\":1,}\n\n"},
-        {"line ends between tokens", false, EVENT_CHUNK, "{\"a\":1,\r\n\"b\":2}", "data: {\"a\":1,  \"b\":2}\n\n"},
+        {"line ends between tokens", false, EVENT_CHUNK, "{\"a\":1,\r\n\"b\":2}",
+         "data: {\"a\":1,  \"b\":2}\n\n"},
         {"usage chunk, wanted", true, EVENT_USAGE, "{\"choices\":[],\"usage\":{}}",
          "data: {\"choices\":[],\"usage\":{}}\n\n"},
         {"usage chunk, not wanted", false, EVENT_USAGE, "{\"choices\":[],\"usage\":{}}", ""},
-        {"usage null", false, EVENT_CHUNK, "{\"x\":1,\"usage\" :\tnull}", "data: {\"x\":1,\"usage\" :\tnull}\n\n"},
+        {"usage null", false, EVENT_CHUNK, "{\"x\":1,\"usage\" :\tnull}",
+         "data: {\"x\":1,\"usage\" :\tnull}\n\n"},
         {"usage in the middle", false, EVENT_CHUNK, "{\"a\":1,\"usage\":{\"n\":[1]},\"b\":2}",
          "data: {\"a\":1,\"b\":2}\n\n"},
-        {"usage at the end", false, EVENT_CHUNK, "{\"a\":1, \"usage\" : {\"n\":[1]} }", "data: {\"a\":1 }\n\n"},
+        {"usage at the end", false, EVENT_CHUNK, "{\"a\":1, \"usage\" : {\"n\":[1]} }",
+         "data: {\"a\":1 }\n\n"},
         {"usage at the front", false, EVENT_CHUNK, "{\"usage\":5,\"a\":1}", "data: {\"a\":1}\n\n"},
         {"usage alone", false, EVENT_CHUNK, "{\"usage\":{}}", "data: {}\n\n"},
         {"usage wanted", true, EVENT_CHUNK, "{\"usage\":{}}", "data: {\"usage\":{}}\n\n"},
         {"the word alone", false, EVENT_CHUNK, "{\"a\":[\"usage\"]}", "data: {\"a\":[\"usage\"]}\n\n"},
         {"the word in a text", false, EVENT_CHUNK, "{\"a\":\"\\\"usage\\\": 1\"}",
          "data: {\"a\":\"\\\"usage\\\": 1\"}\n\n"},
-        {"deeper usage stays", false, EVENT_CHUNK, "{\"a\":{\"usage\":1}}", "data: {\"a\":{\"usage\":1}}\n\n"},
+        {"deeper usage stays", false, EVENT_CHUNK, "{\"a\":{\"usage\":1}}",
+         "data: {\"a\":{\"usage\":1}}\n\n"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -149,7 +156,8 @@ static void bodies(void **state)
         {"its own", EVENT_BODY, SHAPE_OPENAI, "{ \"x\" : 1 }\n", "{ \"x\" : 1 }\n"},
         {"logits", EVENT_LOGITS, SHAPE_GOODFIRE, "{\"logits\":{}}", "{\"logits\":{}}"},
         {"Goodfire's", EVENT_BODY, SHAPE_GOODFIRE,
-         "{\"id\":\"x\",\"created\":null,\"model\":\"y\",\"system_fingerprint\":\"fp\",\"choices\":[{\"index\":0,"
+         "{\"id\":\"x\",\"created\":null,\"model\":\"y\",\"system_fingerprint\":\"fp\",\"choices\":[{"
+         "\"index\":0,"
          "\"message\":{\"role\":\"assistant\",\"content\":\"hi\"},\"finish_reason\":\"stop\"}],"
          "\"usage\":{\"total_tokens\":3}}",
          "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"m\","
@@ -194,10 +202,12 @@ static void refusals(void **state)
          "{\"error\":{\"message\":\"oh\",\"type\":\"server_error\",\"param\":null,\"code\":null}}"},
         {{.kind = FAIL_RATE_LIMITED, .message = {"slow", 4}},
          429,
-         "{\"error\":{\"message\":\"slow\",\"type\":\"requests\",\"param\":null,\"code\":\"rate_limit_exceeded\"}}"},
+         "{\"error\":{\"message\":\"slow\",\"type\":\"requests\",\"param\":null,\"code\":\"rate_limit_"
+         "exceeded\"}}"},
         {{.kind = FAIL_UPSTREAM_LOADING},
          503,
-         "{\"error\":{\"message\":\"\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_loading\"}}"},
+         "{\"error\":{\"message\":\"\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_"
+         "loading\"}}"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -224,9 +234,9 @@ static void unknown_models(void **state)
     failure = failure_no_model(&client_openai, &talk.arena, BYTES("x"), NULL, 0);
     assert_int_equal(client_openai.status(&failure), 404);
     client_openai.write_failure(&failure, &talk.out);
-    assert_written(&talk,
-                   "{\"error\":{\"message\":\"The model `x` does not exist or you do not have access to it.\","
-                   "\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"model_not_found\"}}");
+    assert_written(
+        &talk, "{\"error\":{\"message\":\"The model `x` does not exist or you do not have access to it.\","
+               "\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"model_not_found\"}}");
     end(&talk);
 }
 
@@ -240,11 +250,13 @@ static void questions(void **state)
     begin(&talk, false);
     json_doc_init(&doc, JSON_LIMITS_DEFAULT);
     assert_int_equal(json_doc_parse(&doc, BYTES(body)), 0);
-    assert_int_equal(client_openai.understand(&talk.request, &doc, CHAT_COMPLETION, &talk.arena, &failure), -EINVAL);
+    assert_int_equal(client_openai.understand(&talk.request, &doc, CHAT_COMPLETION, &talk.arena, &failure),
+                     -EINVAL);
     client_openai.write_failure(&failure, &talk.out);
-    assert_written(&talk, "{\"error\":{\"message\":\"Invalid type for 'model': expected a string, but got an integer "
-                          "instead.\",\"type\":\"invalid_request_error\",\"param\":\"model\","
-                          "\"code\":\"invalid_type\"}}");
+    assert_written(
+        &talk, "{\"error\":{\"message\":\"Invalid type for 'model': expected a string, but got an integer "
+               "instead.\",\"type\":\"invalid_request_error\",\"param\":\"model\","
+               "\"code\":\"invalid_type\"}}");
     json_doc_deinit(&doc);
     end(&talk);
 }

@@ -1,5 +1,6 @@
 /*
- * What a question may look like at the OpenAI door, and in which words it is refused; what is read from a good one.
+ * What a question may look like at the OpenAI door, and in which words it is refused; what is read from a
+ * good one.
  */
 #include "chat/check.h"
 #include "chat/understand.h"
@@ -25,7 +26,8 @@ struct asked {
     int result;
 };
 
-static void ask(struct asked *asked, struct bytes body, enum chat_operation operation, const struct rule *schema)
+static void ask(struct asked *asked, struct bytes body, enum chat_operation operation,
+                const struct rule *schema)
 {
     arena_init(&asked->arena);
     json_doc_init(&asked->doc, JSON_LIMITS_DEFAULT);
@@ -64,9 +66,9 @@ static void good_questions_pass(void **state)
          BASE ",\"temperature\":0,\"top_p\":0,\"n\":1,\"max_tokens\":1,\"max_completion_tokens\":1,"
               "\"presence_penalty\":-2,\"frequency_penalty\":-2.0,\"seed\":-9223372036854775808,"
               "\"logprobs\":true,\"top_logprobs\":0,\"top_k\":-1,\"min_p\":0}"},
-        {"all numbers at their upper ends",
-         BASE ",\"temperature\":2.0,\"top_p\":1,\"n\":128,\"presence_penalty\":2,\"frequency_penalty\":2e0,"
-              "\"seed\":9223372036854775807,\"logprobs\":true,\"top_logprobs\":20,\"max_tokens\":2147483647}"},
+        {"all numbers at their upper ends", BASE
+         ",\"temperature\":2.0,\"top_p\":1,\"n\":128,\"presence_penalty\":2,\"frequency_penalty\":2e0,"
+         "\"seed\":9223372036854775807,\"logprobs\":true,\"top_logprobs\":20,\"max_tokens\":2147483647}"},
         {"whole numbers with a point", BASE ",\"n\":1.0,\"seed\":1.0,\"max_tokens\":1e2}"},
         {"stop text", BASE ",\"stop\":\"\"}"},
         {"stop list", BASE ",\"stop\":[\"a\",\"b\",\"c\",\"d\"]}"},
@@ -81,12 +83,13 @@ static void good_questions_pass(void **state)
         {"chosen tool", BASE ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}}"},
         {"functions", BASE ",\"functions\":[{\"name\":\"f\"}],\"function_call\":{\"name\":\"f\"}}"},
         {"words", BASE ",\"reasoning_effort\":\"xhigh\",\"verbosity\":\"low\",\"service_tier\":\"fast\"}"},
-        {"sound", BASE ",\"modalities\":[\"text\",\"audio\"],\"audio\":{\"voice\":\"x\",\"format\":\"pcm16\"}}"},
-        {"the rest",
-         BASE ",\"prediction\":{\"type\":\"content\",\"content\":\"x\"},\"web_search_options\":{},\"store\":true,"
-              "\"metadata\":{\"a\":\"b\"},\"user\":\"u\",\"safety_identifier\":\"" TEXT_64 "\","
-              "\"prompt_cache_key\":\"k\",\"prompt_cache_retention\":\"24h\",\"prompt_cache_options\":{},"
-              "\"moderation\":{},\"parallel_tool_calls\":false,\"system_prompt\":\"s\"}"},
+        {"sound",
+         BASE ",\"modalities\":[\"text\",\"audio\"],\"audio\":{\"voice\":\"x\",\"format\":\"pcm16\"}}"},
+        {"the rest", BASE
+         ",\"prediction\":{\"type\":\"content\",\"content\":\"x\"},\"web_search_options\":{},\"store\":true,"
+         "\"metadata\":{\"a\":\"b\"},\"user\":\"u\",\"safety_identifier\":\"" TEXT_64 "\","
+         "\"prompt_cache_key\":\"k\",\"prompt_cache_retention\":\"24h\",\"prompt_cache_options\":{},"
+         "\"moderation\":{},\"parallel_tool_calls\":false,\"system_prompt\":\"s\"}"},
         {"all roles",
          SAYS("{\"role\":\"developer\",\"content\":\"a\",\"name\":\"n\"},"
               "{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]},"
@@ -129,7 +132,8 @@ static void bad_questions_are_refused_in_openai_words(void **state)
          "Invalid 'max_tokens': integer below minimum value. Expected a value >= 1, but got -678 instead.",
          "max_tokens", "integer_below_min_value"},
         {BASE ",\"max_completion_tokens\":1e30}",
-         "Invalid 'max_completion_tokens': integer above maximum value. Expected a value <= 2147483647, but got "
+         "Invalid 'max_completion_tokens': integer above maximum value. Expected a value <= 2147483647, but "
+         "got "
          "1e30 instead.",
          "max_completion_tokens", "integer_above_max_value"},
         {BASE ",\"seed\":9223372036854775808}",
@@ -147,32 +151,36 @@ static void bad_questions_are_refused_in_openai_words(void **state)
          "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 1e999 instead.",
          "temperature", "decimal_above_max_value"},
         {BASE ",\"top_p\":-0.5}",
-         "Invalid 'top_p': decimal below minimum value. Expected a value >= 0, but got -0.5 instead.", "top_p",
-         "decimal_below_min_value"},
+         "Invalid 'top_p': decimal below minimum value. Expected a value >= 0, but got -0.5 instead.",
+         "top_p", "decimal_below_min_value"},
         {BASE ",\"max_tokens\":\"ten\"}",
          "Invalid type for 'max_tokens': expected an integer, but got a string instead.", "max_tokens",
          "invalid_type"},
-        {BASE ",\"n\":1.5}", "Invalid type for 'n': expected an integer, but got a decimal number instead.", "n",
-         "invalid_type"},
+        {BASE ",\"n\":1.5}", "Invalid type for 'n': expected an integer, but got a decimal number instead.",
+         "n", "invalid_type"},
         {BASE ",\"stream\":\"yes\"}",
-         "Invalid type for 'stream': expected a boolean, but got a string instead.", "stream", "invalid_type"},
+         "Invalid type for 'stream': expected a boolean, but got a string instead.", "stream",
+         "invalid_type"},
         {BASE ",\"stop\":1}",
          "Invalid type for 'stop': expected one of a string or array of strings, but got an integer instead.",
          "stop", "invalid_type"},
         {BASE ",\"stop\":[\"a\",null]}",
          "Invalid type for 'stop[1]': expected a string, but got null instead.", "stop[1]", "invalid_type"},
         {BASE ",\"stop\":[]}",
-         "Invalid 'stop': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+         "Invalid 'stop': empty array. Expected an array with minimum length 1, but got an empty array "
+         "instead.",
          "stop", "empty_array"},
         {BASE ",\"stop\":[\"a\",\"b\",\"c\",\"d\",\"e\"]}",
-         "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length 5 "
+         "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with "
+         "length 5 "
          "instead.",
          "stop", "array_above_max_length"},
         {"{\"model\":\"m\",\"messages\":[]}",
          "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array "
          "instead.",
          "messages", "empty_array"},
-        {"{\"model\":\"m\"}", "Missing required parameter: 'messages'.", "messages", "missing_required_parameter"},
+        {"{\"model\":\"m\"}", "Missing required parameter: 'messages'.", "messages",
+         "missing_required_parameter"},
         {"{" USER "}", "Missing required parameter: 'model'.", "model", "missing_required_parameter"},
         {"{\"model\":null," USER "}", "Missing required parameter: 'model'.", "model",
          "missing_required_parameter"},
@@ -198,7 +206,8 @@ static void bad_questions_are_refused_in_openai_words(void **state)
         {"[]", "Invalid type: expected an object, but got an array instead.", NULL, "invalid_type"},
         {"null", "Invalid type: expected an object, but got null instead.", NULL, "invalid_type"},
         {SAYS("{\"role\":\"wizard\",\"content\":\"x\"}"),
-         "Invalid value: 'wizard'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', and "
+         "Invalid value: 'wizard'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', "
+         "and "
          "'developer'.",
          "messages[0].role", "invalid_value"},
         {SAYS("{\"content\":\"x\"}"), "Missing required parameter: 'messages[0].role'.", "messages[0].role",
@@ -209,7 +218,8 @@ static void bad_questions_are_refused_in_openai_words(void **state)
         {SAYS("{\"role\":\"user\"}"), "Missing required parameter: 'messages[0].content'.",
          "messages[0].content", "missing_required_parameter"},
         {SAYS("{\"role\":\"user\",\"content\":{}}"),
-         "Invalid type for 'messages[0].content': expected one of a string or array of objects, but got an object "
+         "Invalid type for 'messages[0].content': expected one of a string or array of objects, but got an "
+         "object "
          "instead.",
          "messages[0].content", "invalid_type"},
         {SAYS("{\"role\":\"user\",\"content\":\"x\"},\"y\""),
@@ -225,16 +235,19 @@ static void bad_questions_are_refused_in_openai_words(void **state)
         {SAYS("{\"role\":\"assistant\"}"), "Missing required parameter: 'messages[0].content'.",
          "messages[0].content", "missing_required_parameter"},
         {SAYS("{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[]}"),
-         "Invalid 'messages[0].tool_calls': empty array. Expected an array with minimum length 1, but got an empty "
+         "Invalid 'messages[0].tool_calls': empty array. Expected an array with minimum length 1, but got an "
+         "empty "
          "array instead.",
          "messages[0].tool_calls", "empty_array"},
         {SAYS("{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"i\",\"type\":\"function\",\"function\":{"
               "\"name\":\"f\",\"arguments\":{}}}]}"),
-         "Invalid type for 'messages[0].tool_calls[0].function.arguments': expected a string, but got an object "
+         "Invalid type for 'messages[0].tool_calls[0].function.arguments': expected a string, but got an "
+         "object "
          "instead.",
          "messages[0].tool_calls[0].function.arguments", "invalid_type"},
-        {SAYS("{\"role\":\"tool\",\"content\":\"r\"}"), "Missing required parameter: 'messages[0].tool_call_id'.",
-         "messages[0].tool_call_id", "missing_required_parameter"},
+        {SAYS("{\"role\":\"tool\",\"content\":\"r\"}"),
+         "Missing required parameter: 'messages[0].tool_call_id'.", "messages[0].tool_call_id",
+         "missing_required_parameter"},
         {SAYS("{\"role\":\"user\",\"content\":\"a\",\"c\\u006fntent\":\"b\"}"),
          "Duplicate parameter: 'messages[0].content'.", "messages[0].content", "duplicate_parameter"},
         {SAYS("{\"role\":\"user\",\"role\":\"user\",\"content\":\"a\"}"),
@@ -246,8 +259,8 @@ static void bad_questions_are_refused_in_openai_words(void **state)
          "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options", NULL},
         {BASE ",\"stream\":false,\"stream_options\":{}}",
          "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options", NULL},
-        {BASE ",\"top_logprobs\":2}", "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.",
-         "top_logprobs", NULL},
+        {BASE ",\"top_logprobs\":2}",
+         "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", "top_logprobs", NULL},
         {BASE ",\"logprobs\":true,\"top_logprobs\":21}",
          "Invalid 'top_logprobs': integer above maximum value. Expected a value <= 20, but got 21 instead.",
          "top_logprobs", "integer_above_max_value"},
@@ -255,7 +268,8 @@ static void bad_questions_are_refused_in_openai_words(void **state)
          "Invalid 'logit_bias.1': decimal above maximum value. Expected a value <= 100, but got 101 instead.",
          "logit_bias.1", "decimal_above_max_value"},
         {BASE ",\"reasoning_effort\":\"huge\"}",
-         "Invalid value: 'huge'. Supported values are: 'none', 'minimal', 'low', 'medium', 'high', 'xhigh', and "
+         "Invalid value: 'huge'. Supported values are: 'none', 'minimal', 'low', 'medium', 'high', 'xhigh', "
+         "and "
          "'max'.",
          "reasoning_effort", "invalid_value"},
         {BASE ",\"prompt_cache_retention\":\"x\"}",
@@ -271,7 +285,8 @@ static void bad_questions_are_refused_in_openai_words(void **state)
          "Invalid value: 'never'. Supported values are: 'none', 'auto', and 'required'.", "tool_choice",
          "invalid_value"},
         {BASE ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a b\"}}]}",
-         "Invalid 'tools[0].function.name': string does not match pattern. Expected a string that matches the "
+         "Invalid 'tools[0].function.name': string does not match pattern. Expected a string that matches "
+         "the "
          "pattern '^[a-zA-Z0-9_-]+$'.",
          "tools[0].function.name", "invalid_value"},
         {BASE ",\"metadata\":{\"1\":\"\",\"2\":\"\",\"3\":\"\",\"4\":\"\",\"5\":\"\",\"6\":\"\",\"7\":\"\","
@@ -313,9 +328,9 @@ static void bad_questions_are_refused_in_openai_words(void **state)
 
 static void requests_are_read(void **state)
 {
-    static const char body[] =
-        "{\"model\":\"m\\u00e9\",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"max_tokens\":7,"
-        "\"max_completion_tokens\":9.0,\"n\":2,\"seed\":null," USER "}";
+    static const char body[] = "{\"model\":\"m\\u00e9\",\"stream\":true,\"stream_options\":{\"include_"
+                               "usage\":true},\"max_tokens\":7,"
+                               "\"max_completion_tokens\":9.0,\"n\":2,\"seed\":null," USER "}";
     struct asked asked;
 
     ask(&asked, BYTES(body), CHAT_COMPLETION, &schema_openai_chat);
@@ -349,10 +364,12 @@ static void logits_are_read(void **state)
         {BASE ",\"top_k\":3,\"filter_vocabulary\":[\" a\"],\"scale\":\"prob\"}", NULL, 3, SCALE_PROB},
         {BASE ",\"temperature\":99}", NULL, 10, SCALE_ANY},
         {BASE ",\"top_k\":0}",
-         "Invalid 'top_k': integer below minimum value. Expected a value >= 1, but got 0 instead.", 0, SCALE_ANY},
+         "Invalid 'top_k': integer below minimum value. Expected a value >= 1, but got 0 instead.", 0,
+         SCALE_ANY},
         {BASE ",\"scale\":\"logit\"}", "Invalid value: 'logit'. Supported values are: 'prob'.", 0, SCALE_ANY},
         {BASE ",\"filter_vocabulary\":[\"\"]}",
-         "Invalid 'filter_vocabulary[0]': empty string. Expected a string with minimum length 1, but got an empty "
+         "Invalid 'filter_vocabulary[0]': empty string. Expected a string with minimum length 1, but got an "
+         "empty "
          "string instead.",
          0, SCALE_ANY},
     };

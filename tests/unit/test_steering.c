@@ -14,7 +14,8 @@
 #define INDEX_5 FEATURE("\"index_in_sae\":5")
 #define NUDGE "{\"interventions\":[" ONE(INDEX_5, "0.5") "]}"
 #define CONDITION(left, right) "{\"left_hand\":" left ",\"right_hand\":" right ",\"operator\":\">\"}"
-#define WHEN(condition, rest) "{\"conditionals\":{\"conditionals\":[" condition "],\"operator\":\"AND\"}" rest "}"
+#define WHEN(condition, rest)                                                                                \
+    "{\"conditionals\":{\"conditionals\":[" condition "],\"operator\":\"AND\"}" rest "}"
 #define SCOPES(scope) "{\"scopes\":[" scope "]}"
 
 struct parsed {
@@ -67,7 +68,8 @@ static void checks(void **state)
         const char *text, *message, *param;
     } cases[] = {
         {NUDGE, NULL, NULL},
-        {"{\"interventions\":[" ONE(FEATURE("\"uuid\":\"ab\",\"label\":\"x\",\"index_in_sae\":null"), "1") "]}",
+        {"{\"interventions\":[" ONE(FEATURE("\"uuid\":\"ab\",\"label\":\"x\",\"index_in_sae\":null"),
+                                    "1") "]}",
          NULL, NULL},
         {SCOPES(WHEN(CONDITION(INDEX_5, "0.5"), ",\"controller\":" NUDGE ",\"is_active\":false,"
                                                 "\"event_name\":null")),
@@ -85,11 +87,13 @@ static void checks(void **state)
          "Invalid type for 'steer.interventions[0].value': expected a number, but got a string instead.",
          "steer.interventions[0].value"},
         {SCOPES(WHEN(CONDITION(INDEX_5, "\"x\""), "")),
-         "Invalid type for 'steer.scopes[0].conditionals.conditionals[0].right_hand': expected one of a number or "
+         "Invalid type for 'steer.scopes[0].conditionals.conditionals[0].right_hand': expected one of a "
+         "number or "
          "object, but got a string instead.",
          "steer.scopes[0].conditionals.conditionals[0].right_hand"},
         {SCOPES(WHEN(CONDITION(INDEX_5, "1"), ",\"controller\":{\"interventions\":[1]}")),
-         "Invalid type for 'steer.scopes[0].controller.interventions[0]': expected an object, but got an integer "
+         "Invalid type for 'steer.scopes[0].controller.interventions[0]': expected an object, but got an "
+         "integer "
          "instead.",
          "steer.scopes[0].controller.interventions[0]"},
         {"{\"interventions\":[],\"interventions\":[]}", "Duplicate parameter: 'steer.interventions'.",
@@ -129,7 +133,8 @@ static void wide_objects_are_refused(void **state)
         buffer_printf(&text, ",\"a%d\":0", i);
     buffer_append(&text, (struct bytes){"}", 2});
     root = parse(&parsed, text.data);
-    assert_int_equal(steering_controller_check(&parsed.doc, root, "controller", &parsed.arena, &failure), -EINVAL);
+    assert_int_equal(steering_controller_check(&parsed.doc, root, "controller", &parsed.arena, &failure),
+                     -EINVAL);
     assert_true(bytes_equal(failure.code, BYTES("object_above_max_properties")));
     forget(&parsed);
     buffer_deinit(&text);
@@ -149,10 +154,12 @@ static void canonical_texts(void **state)
          "{\"interventions\":[{\"features\":{\"features\":[{\"index_in_sae\":5}]},\"mode\":\"nudge\","
          "\"value\":0.5}]}"},
         {"{\"interventions\":[" ONE(FEATURE("\"uuid\":\"ff\",\"label\":\"l\""), "2.0") "]}",
-         "{\"interventions\":[{\"features\":{\"features\":[{\"uuid\":\"ff\"}]},\"mode\":\"nudge\",\"value\":2}]}"},
+         "{\"interventions\":[{\"features\":{\"features\":[{\"uuid\":\"ff\"}]},\"mode\":\"nudge\",\"value\":"
+         "2}]}"},
         {SCOPES(WHEN(CONDITION(INDEX_5, "1"), ",\"controller\":{\"interventions\":[],\"name\":\"x\"},"
                                               "\"is_active\":true,\"event_name\":\"e\"")),
-         "{\"scopes\":[{\"conditionals\":{\"conditionals\":[{\"left_hand\":{\"features\":[{\"index_in_sae\":5}]},"
+         "{\"scopes\":[{\"conditionals\":{\"conditionals\":[{\"left_hand\":{\"features\":[{\"index_in_sae\":"
+         "5}]},"
          "\"operator\":\">\",\"right_hand\":1}],\"operator\":\"AND\"},\"event_name\":\"e\"}]}"},
         {"{\"interventions\":[" ONE(INDEX_5, "1") "],\"later\":{\"name\":null,\"label\":[1.50]}}",
          "{\"interventions\":[{\"features\":{\"features\":[{\"index_in_sae\":5}]},\"mode\":\"nudge\","
