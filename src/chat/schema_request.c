@@ -115,24 +115,43 @@ static const struct rule metadata = {.type = RULE_OBJECT, .max = 16, .items = &r
 
 /* --- completions --- */
 
-/* clang-format off: one field a line */
+/* clang-format off */
 #define CHAT_REST                                                                                            \
-    FIELD("stream", &rule_boolean), FIELD("stream_options", &stream_options, .only_with = "stream"),         \
-        FIELD("max_tokens", &tokens), FIELD("max_completion_tokens", &tokens),                               \
-        FIELD("temperature", &temperature), FIELD("top_p", &probability), FIELD("top_k", &top_k),            \
-        FIELD("min_p", &rule_number), FIELD("frequency_penalty", &penalty),                                  \
-        FIELD("presence_penalty", &penalty), FIELD("seed", &seed), FIELD("logprobs", &rule_boolean),         \
-        FIELD("top_logprobs", &top_logprobs, .only_with = "logprobs"), FIELD("logit_bias", &logit_bias),     \
-        FIELD("response_format", &response_format), FIELD("tool_choice", &rule_tool_choice),                 \
-        FIELD("parallel_tool_calls", &rule_boolean), FIELD("function_call", &rule_function_call),            \
-        FIELD("reasoning_effort", &reasoning_effort), FIELD("verbosity", &verbosity),                        \
-        FIELD("modalities", &modalities), FIELD("audio", &audio), FIELD("prediction", &prediction),          \
-        FIELD("web_search_options", &rule_object), FIELD("service_tier", &service_tier),                     \
-        FIELD("store", &rule_boolean), FIELD("metadata", &metadata), FIELD("user", &rule_string),            \
-        FIELD("safety_identifier", &short_string), FIELD("prompt_cache_key", &rule_string),                  \
-        FIELD("prompt_cache_retention", &cache_retention), FIELD("prompt_cache_options", &rule_object),      \
-        FIELD("moderation", &rule_object), FIELD("system_prompt", &rule_string),                             \
-        FIELD("controller", &rule_controller)
+    FIELD("stream", &rule_boolean),                                                                          \
+    FIELD("stream_options", &stream_options, .only_with = "stream"),                                         \
+    FIELD("max_tokens", &tokens),                                                                            \
+    FIELD("max_completion_tokens", &tokens),                                                                 \
+    FIELD("temperature", &temperature),                                                                      \
+    FIELD("top_p", &probability),                                                                            \
+    FIELD("top_k", &top_k),                                                                                  \
+    FIELD("min_p", &rule_number),                                                                            \
+    FIELD("frequency_penalty", &penalty),                                                                    \
+    FIELD("presence_penalty", &penalty),                                                                     \
+    FIELD("seed", &seed),                                                                                    \
+    FIELD("logprobs", &rule_boolean),                                                                        \
+    FIELD("top_logprobs", &top_logprobs, .only_with = "logprobs"),                                           \
+    FIELD("logit_bias", &logit_bias),                                                                        \
+    FIELD("response_format", &response_format),                                                              \
+    FIELD("tool_choice", &rule_tool_choice),                                                                 \
+    FIELD("parallel_tool_calls", &rule_boolean),                                                             \
+    FIELD("function_call", &rule_function_call),                                                             \
+    FIELD("reasoning_effort", &reasoning_effort),                                                            \
+    FIELD("verbosity", &verbosity),                                                                          \
+    FIELD("modalities", &modalities),                                                                        \
+    FIELD("audio", &audio),                                                                                  \
+    FIELD("prediction", &prediction),                                                                        \
+    FIELD("web_search_options", &rule_object),                                                               \
+    FIELD("service_tier", &service_tier),                                                                    \
+    FIELD("store", &rule_boolean),                                                                           \
+    FIELD("metadata", &metadata),                                                                            \
+    FIELD("user", &rule_string),                                                                             \
+    FIELD("safety_identifier", &short_string),                                                               \
+    FIELD("prompt_cache_key", &rule_string),                                                                 \
+    FIELD("prompt_cache_retention", &cache_retention),                                                       \
+    FIELD("prompt_cache_options", &rule_object),                                                             \
+    FIELD("moderation", &rule_object),                                                                       \
+    FIELD("system_prompt", &rule_string),                                                                    \
+    FIELD("controller", &rule_controller)
 /* clang-format on */
 
 static const struct rule_field openai_chat_fields[] = {

@@ -267,34 +267,31 @@ static enum logits_verdict read_best(struct logits_talk *talk)
     return logits_open_wishes(talk) ? ask_lifted(talk) : LOGITS_DONE;
 }
 
-/* The logarithm of a lifted token's probability with the lift taken off; false when there is none to rely on.
- */
+/* The probability of a lifted token; false when there is none to rely on. */
 static bool read_lifted(const struct logits_talk *talk, const struct json_node *token, int64_t *ret_id,
                         double *ret)
 {
-    double prob;
+    const struct json_doc *doc = &talk->doc;
 
-    if (json_i64(&talk->doc, json_member(&talk->doc, token, BYTES("id")), ret_id) < 0 ||
-        json_double(&talk->doc, json_member(&talk->doc, token, BYTES("prob")), &prob) < 0 ||
-        !(prob >= PROB_MIN))
-        return false;
-    *ret = log(prob) - bias_of(talk, *ret_id);
-    return true;
+    return json_i64(doc, json_member(doc, token, BYTES("id")), ret_id) == 0 &&
+           json_double(doc, json_member(doc, token, BYTES("prob")), ret) == 0 && *ret >= PROB_MIN;
 }
 
 static enum logits_verdict read_lifts(struct logits_talk *talk)
 {
     const struct json_node *list = alternatives(talk, "top_probs"), *token;
-    double best = NAN, value;
+    double best = 0, prob;
     int64_t id;
 
     for (token = json_first(&talk->doc, list); token; token = json_after(&talk->doc, list, token))
-        if (read_lifted(talk, token, &id, &value) && id == talk->best)
-            best = value;
-    for (token = json_first(&talk->doc, list); token && !isnan(best);
-         token = json_after(&talk->doc, list, token))
-        if (read_lifted(talk, token, &id, &value))
-            logits_answer_id(talk, id, talk->best_value + value - best, NULL);
+        if (read_lifted(talk, token, &id, &prob) && id == talk->best)
+            best = prob;
+    for (token = json_first(&talk->doc, list); token && best > 0; token = json_after(&talk->doc, list, token))
+        if (read_lifted(talk, token, &id, &prob)) {
+            double lift = bias_of(talk, id) - bias_of(talk, talk->best);
+
+            logits_answer_id(talk, id, talk->best_value + (log(prob / best) - lift), NULL);
+        }
     return logits_open_wishes(talk) ? ask_models(talk) : LOGITS_DONE;
 }
 

@@ -76,10 +76,10 @@ static size_t write_character(struct buffer *out, const unsigned char *at)
     return size;
 }
 
-/* The colon at AT follows "data". */
+/* The colon at AT may follow "data" in what is written: an escape can end in d or da, never in t. */
 static bool is_data_colon(struct bytes text, size_t at)
 {
-    return at >= 4 && memcmp(text.data + at - 4, "data", 4) == 0;
+    return at >= 2 && memcmp(text.data + at - 2, "ta", 2) == 0;
 }
 
 /* TEXT is good UTF-8. */

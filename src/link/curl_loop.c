@@ -3,8 +3,13 @@
  *
  * Sockets: libcurl says REMOVE at the end of each request and IN again at the next one on the same connection. Obeying
  * would cost two to six epoll calls per request, so REMOVE only makes the poll handle dormant: it stays registered,
- * and nothing has to be done when the old wish comes back. A dormant handle that wakes up (the peer closed, or a
- * paused transfer has bytes waiting) is stopped then. The descriptor is closed by us, after its poll handle.
+ * and nothing has to be done when the old wish comes back. A dormant handle that wakes up is stopped then: either a
+ * paused transfer has bytes waiting, or something happens on a connection that nobody uses. That one is hung up on,
+ * because libcurl 7.88 would use it again with the unasked bytes still in it, and give them to the next question.
+ *
+ * Descriptors: the one that libcurl closes is closed here, after its poll handle (CURLOPT_CLOSESOCKETFUNCTION). But
+ * 7.88 closes a socket that never got connected all by itself; so a socket belongs to the transfer that opened it
+ * until the request goes out, and its poll handle ends with that transfer.
  *
  * Clock: libcurl's timer of 0, new transfers, resumed ones and reports of finished ones all wait for turn(), which runs
  * once right after the loop's batch of socket events (a check handle), or before the loop goes to sleep (an idle
@@ -16,6 +21,8 @@
 #include "base/alloc.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { ROUNDS_PER_TURN = 4 };
@@ -26,6 +33,8 @@ struct curl_socket {
     int fd;
     int wish;    /* what libcurl waits for: UV_READABLE, UV_WRITABLE; 0: dormant */
     int watched; /* what the poll handle is registered for */
+    bool paused; /* dormant because its transfer is */
+    struct transfer *opener;
 };
 
 void curl_loop_global_init(void)
@@ -46,6 +55,14 @@ static void bury_doomed(struct curl_loop *loop)
         transfer_bury(LIST_ENTRY(node, struct transfer, node));
 }
 
+static struct transfer *transfer_of(CURL *easy)
+{
+    char *transfer = NULL;
+
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    return (struct transfer *)(void *)transfer;
+}
+
 /* Which transfers are over? Any may be, not only the one whose socket woke us. */
 static void collect_finished(struct curl_loop *loop)
 {
@@ -53,13 +70,10 @@ static void collect_finished(struct curl_loop *loop)
     int left;
 
     while ((message = curl_multi_info_read(loop->multi, &left))) {
-        char *transfer = NULL;
         CURLcode code = message->data.result;
 
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-        transfer_finish((struct transfer *)(void *)transfer, code);
+        if (message->msg == CURLMSG_DONE)
+            transfer_finish(transfer_of(message->easy_handle), code);
     }
 }
 
@@ -95,7 +109,7 @@ static void grow_table(struct curl_loop *loop, size_t needed)
 }
 
 /* NULL when the kernel will not watch it: then the transfer runs into its owner's deadline. */
-static struct curl_socket *socket_new(struct curl_loop *loop, curl_socket_t fd)
+static struct curl_socket *socket_new(struct curl_loop *loop, curl_socket_t fd, struct transfer *opener)
 {
     struct curl_socket *socket = ALLOC_NEW(struct curl_socket);
 
@@ -108,6 +122,10 @@ static struct curl_socket *socket_new(struct curl_loop *loop, curl_socket_t fd)
     socket->poll.data = socket;
     loop->sockets[fd] = socket;
     loop->open_handles++;
+    if (!opener->asked) {
+        socket->opener = opener;
+        opener->socket = socket;
+    }
     return socket;
 }
 
@@ -117,6 +135,30 @@ static void watch(struct curl_socket *socket)
         return;
     uv_poll_start(&socket->poll, socket->wish, on_socket);
     socket->watched = socket->wish;
+}
+
+/* Leave it in a state that libcurl's next look takes for closed: no bytes, no error, only the end. */
+static void hang_up(int fd)
+{
+    char bytes[4096];
+    bool more = true;
+
+    shutdown(fd, SHUT_RDWR);
+    for (int i = 0; i < 64 && more; i++) {
+        ssize_t count = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+        more = count > 0 || (count < 0 && errno != EAGAIN);
+    }
+}
+
+/* Something happened on a socket that libcurl does not wait for. */
+static void on_stray(struct curl_socket *socket)
+{
+    if (socket->watched)
+        uv_poll_stop(&socket->poll);
+    socket->watched = 0;
+    if (!socket->paused)
+        hang_up(socket->fd);
 }
 
 static void on_socket(uv_poll_t *poll, int status, int events)
@@ -132,13 +174,16 @@ static void on_socket(uv_poll_t *poll, int status, int events)
         flags = CURL_CSELECT_ERR | CURL_CSELECT_IN;
     }
     if (socket->wish == 0) {
-        uv_poll_stop(poll);
-        socket->watched = 0;
+        on_stray(socket);
         return;
     }
     act(loop, fd, flags);
-    if (status < 0 && socket_at(loop, fd) == socket)
+    if (status == 0 || socket_at(loop, fd) != socket)
+        return;
+    if (socket->wish)
         watch(socket);
+    else
+        on_stray(socket);
 }
 
 /* CURLMOPT_SOCKETFUNCTION */
@@ -148,12 +193,14 @@ static int on_wish(CURL *easy, curl_socket_t fd, int what, void *data, void *unu
     struct curl_socket *socket = socket_at(loop, fd);
 
     if (what == CURL_POLL_REMOVE) {
-        if (socket)
+        if (socket) {
             socket->wish = 0;
+            socket->paused = transfer_of(easy)->paused;
+        }
         return 0;
     }
     if (!socket)
-        socket = socket_new(loop, fd);
+        socket = socket_new(loop, fd, transfer_of(easy));
     if (socket) {
         socket->wish = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
         watch(socket);
@@ -179,16 +226,43 @@ static void on_socket_closed(uv_handle_t *handle)
     handle_closed(loop);
 }
 
+void curl_loop_publish_socket(struct transfer *opener)
+{
+    if (opener->socket)
+        opener->socket->opener = NULL;
+    opener->socket = NULL;
+}
+
+static void socket_free(struct curl_socket *socket)
+{
+    if (socket->opener)
+        curl_loop_publish_socket(socket->opener);
+    socket->loop->sockets[socket->fd] = NULL;
+    uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
+}
+
 int curl_loop_close_socket(void *data, curl_socket_t fd)
 {
-    struct curl_loop *loop = data;
+    struct curl_socket *socket = socket_at(data, fd);
+
+    if (socket)
+        socket_free(socket); /* this stops it, before the number is free */
+    return close(fd);
+}
+
+void curl_loop_forget_socket(struct curl_loop *loop, curl_socket_t fd)
+{
     struct curl_socket *socket = socket_at(loop, fd);
 
-    if (socket) {
-        loop->sockets[fd] = NULL;
-        uv_close((uv_handle_t *)&socket->poll, on_socket_closed); /* this stops it, before the number is free */
-    }
-    return close(fd);
+    if (socket)
+        socket_free(socket);
+}
+
+void curl_loop_remove(struct curl_loop *loop, struct transfer *transfer)
+{
+    curl_multi_remove_handle(loop->multi, transfer->easy);
+    if (transfer->socket)
+        socket_free(transfer->socket);
 }
 
 /* --- the turn -------------------------------------------------------------------------------------------------- */

@@ -87,6 +87,7 @@ struct transfer {
     uint32_t address_version;   /* of the address in `resolve` */
 
     /* This request. */
+    struct curl_socket *socket; /* the one it is connecting; NULL: none, or connected */
     bool opened;       /* it made a socket of its own */
     bool asked;        /* the request went out, at `connected_at` */
     bool reused;       /* on a pooled connection */
@@ -107,8 +108,14 @@ struct transfer {
 
 /* Have turn() run before the loop sleeps. */
 void curl_loop_arm(struct curl_loop *loop);
+/* Take TRANSFER out of the multi, and with it what it left of an unfinished connection. */
+void curl_loop_remove(struct curl_loop *loop, struct transfer *transfer);
 /* CURLOPT_CLOSESOCKETFUNCTION; DATA is the curl_loop. */
 int curl_loop_close_socket(void *data, curl_socket_t fd);
+/* FD is a new socket: what is known under its number is gone. */
+void curl_loop_forget_socket(struct curl_loop *loop, curl_socket_t fd);
+/* OPENER's connection is made: from now on libcurl says when it closes it. */
+void curl_loop_publish_socket(struct transfer *opener);
 
 /* handle.c: a transfer to fill, from the free list or new; and back, when it is in no list and not in the multi. */
 struct transfer *transfer_take(struct transfer_target *target);

@@ -47,7 +47,7 @@ static int result_of(const struct transfer *transfer, CURLcode code)
     if (transfer->result)
         return transfer->result;
     if (code == CURLE_OK)
-        return transfer->head_given ? 0 : TRANSFER_E_BAD;
+        return transfer->head_given ? 0 : TRANSFER_E_RESET; /* cut in its head */
     if (!transfer->asked)
         return look_up(early, ARRAY_SIZE(early), code, TRANSFER_E_CONNECT);
     if (transfer->reused && transfer->header_bytes == 0 &&
@@ -62,7 +62,7 @@ static const char *reason_of(const struct transfer *transfer, CURLcode code)
         return "a kept connection was closed before an answer came";
     if (transfer->reason[0])
         return transfer->reason;
-    return code == CURLE_OK ? "no answer came" : curl_easy_strerror(code);
+    return code == CURLE_OK ? "the answer ended in its head" : curl_easy_strerror(code);
 }
 
 /* One printable line, whatever the upstream wrote into it. */

@@ -153,6 +153,7 @@ static int on_request(void *data, char *remote, char *local, int remote_port, in
     struct transfer *transfer = data;
     struct transfer_target *target = transfer->target;
 
+    curl_loop_publish_socket(transfer);
     if (transfer->asked || transfer->state != TRANSFER_RUNNING)
         return CURL_PREREQFUNC_ABORT;
     transfer->asked = true;
@@ -176,6 +177,7 @@ static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct cur
     fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
+    curl_loop_forget_socket(transfer->target->loop, fd);
     if (address->family != AF_UNIX)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
     return fd;
@@ -227,7 +229,7 @@ void transfer_wake(struct transfer *transfer)
 void transfer_bury(struct transfer *transfer)
 {
     list_remove(&transfer->node);
-    curl_multi_remove_handle(transfer->target->loop->multi, transfer->easy);
+    curl_loop_remove(transfer->target->loop, transfer);
     transfer_give_back(transfer);
 }
 
@@ -235,7 +237,7 @@ void transfer_finish(struct transfer *transfer, CURLcode code)
 {
     struct curl_loop *loop = transfer->target->loop;
 
-    curl_multi_remove_handle(loop->multi, transfer->easy);
+    curl_loop_remove(loop, transfer);
     list_remove(&transfer->wake);
     transfer_judge(transfer, code);
     transfer->state = TRANSFER_FINISHED;
@@ -371,7 +373,7 @@ struct transfer *transfer_cancel(struct transfer *transfer)
         return NULL;
     }
     if (transfer->state == TRANSFER_RUNNING)
-        curl_multi_remove_handle(loop->multi, transfer->easy);
+        curl_loop_remove(loop, transfer);
     transfer_give_back(transfer);
     return NULL;
 }

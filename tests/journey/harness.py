@@ -328,6 +328,19 @@ class Gateway:
         assert status is not None, f"the gateway did not end within {timeout} s of signal {how}"
         return status
 
+    def revive(self):
+        """Start again if the program has died; what it said last, or None."""
+        if self.process.poll() is None:
+            return None
+        self.reader.join(10)
+        said = "\n".join(self.lines[-60:])
+        found = SANITIZER.search("\n".join(self.lines))
+        if found:
+            said = "\n".join(self.lines)[found.start():found.start() + 4000]
+        self.lines, self.addresses, self.admin = [], [], None
+        self.start()
+        return f"the gateway died (status {self.process.returncode}):\n{said}"
+
     def check(self):
         text = "\n".join(self.lines)
         found = SANITIZER.search(text)

@@ -58,7 +58,8 @@ def chat(kind, request, faults, number):
     """Answer POST /v1/chat/completions (or Goodfire's path). REQUEST is the parsed body."""
     if kind == "goodfire":
         return chat_goodfire(request, faults)
-    if request.get("logprobs") and request.get("max_tokens", request.get("max_completion_tokens")) == 1:
+    limit = request.get("max_tokens", request.get("max_completion_tokens"))
+    if limit == 1 and (request.get("logprobs") or request.get("return_prompt_token_ids")):
         return Reply(body=chat_logprobs(kind, request))
     words = words_of(faults)
     identity = {"id": "chatcmpl-123" if kind == "ollama" else f"chatcmpl-{number:08x}",
@@ -155,11 +156,11 @@ def chat_logprobs(kind, request):
 
     content = [{**entry(*chosen), "top_logprobs": [entry(*pair) for pair in asked]}]
     choice = {"index": 0, "message": {"role": "assistant", "content": model.detokenize([chosen[0]])},
-              "logprobs": {"content": content}, "finish_reason": "length"}
+              "logprobs": {"content": content} if request.get("logprobs") else None, "finish_reason": "length"}
     out = {"id": "chatcmpl-1", "object": "chat.completion", "created": CREATED, "model": request.get("model"),
            "choices": [choice], "usage": USAGE}
-    if request.get("return_prompt_token_ids") or request.get("return_token_ids"):
-        out["prompt_token_ids"] = choice["prompt_token_ids"] = model.tokenize(prompt)
+    if kind == "sglang" and request.get("return_prompt_token_ids"):
+        choice["prompt_token_ids"] = model.tokenize(prompt)
     return out
 
 
@@ -232,6 +233,9 @@ def vllm_tokenize(request, provider):
 
 
 def sglang_tokenize(request, provider):
+    if isinstance(request.get("prompt"), list):
+        lists = [model.tokenize(text) for text in request["prompt"]]
+        return Reply(body={"tokens": lists, "count": [len(one) for one in lists], "max_model_len": 4096})
     reply = vllm_tokenize(request, provider)
     reply.body.pop("token_strs")
     return reply
@@ -271,7 +275,7 @@ def goodfire_logits(request, provider):
 
 
 def goodfire_search(request, provider):
-    return Reply(body={"features": [{"id": "0" * 8, "label": "pirates", "index_in_sae": 3, "relevance": 0.5}]})
+    return Reply(body={"features": [{"id": "11111111-2222-3333-4444-555555555555", "label": "pirates", "index_in_sae": 3, "relevance": 0.5}]})
 
 
 HELPERS = {

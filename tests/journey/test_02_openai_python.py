@@ -142,7 +142,7 @@ def test_error_in_a_stream_is_raised(client, form):
     seen = ""
     with pytest.raises(openai.APIError) as caught:
         for chunk in client.chat.completions.create(
-                model="openai", messages=[{"role": "user", "content": f"[[+{form}=3]]"}], stream=True):
+                model="openai", messages=[{"role": "user", "content": f"[[+{form}=3+gap=15]]"}], stream=True):
             seen += chunk.choices[0].delta.content or ""
     assert seen == "One two" and "the engine died" in str(caught.value)
 
@@ -152,7 +152,7 @@ def test_cut_streams_are_never_silent(client, cut):
     """Rule 4 of wire.md 0.1: the SDKs take a truncated stream for a complete one."""
     with pytest.raises(openai.APIError):
         list(client.chat.completions.create(model="openai", messages=[
-            {"role": "user", "content": f"[[+{cut}=3]]"}], stream=True))
+            {"role": "user", "content": f"[[+{cut}=3+gap=15]]"}], stream=True))
 
 
 # --- retries --------------------------------------------------------------------------------------------------------

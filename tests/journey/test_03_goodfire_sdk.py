@@ -247,7 +247,7 @@ def test_overload_is_429_and_the_sdk_comes_again(client, providers):
 def test_cut_stream_is_an_exception(client, providers):
     for kind in ("goodfire", "openai"):
         for cut in ("rst_after", "eof_after", "end_after", "errorevent"):
-            providers[kind].next(**{cut: 3})
+            providers[kind].next(**{cut: 3, "gap": 15})
             with pytest.raises(errors.ServerErrorException):
                 list(client.chat.completions.create(MESSAGES, model=kind, stream=True))
 

@@ -149,7 +149,8 @@ def test_several_choices(house, providers):
     "+errortext=3", "+flaterror=3", "+errorline=3", "+badjson=3", "+nul", "+badutf8", "+nofinish", "+nofinish+nodone",
     "+finish=abort", "+finish=error", "+giant=1200000", "+rst_after=3+slice=1"])
 def test_broken_streams(house, faults):
-    answer = stream(house, faults)
+    # In small steps: what is known to be broken before the first byte left is refused with a status instead.
+    answer = stream(house, faults + "+gap=15")
     assert answer.status == 200 and not answer.complete, "no last chunk"
     assert b"[DONE]" not in answer.body
     last = answer.objects()[-1]
@@ -160,14 +161,25 @@ def test_broken_streams(house, faults):
 
 
 def test_what_was_said_before_the_break_arrives(house):
-    answer = stream(house, "+rst_after=4")
+    answer = stream(house, "+rst_after=4+gap=15")
     said = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in answer.objects()[:-1])
     assert said == "One two three" and answer.objects()[-1]["error"]["code"] == "upstream_reset"
 
 
+@pytest.mark.parametrize("faults", ["+errorevent=2", "+end_after=3", "+badjson=2", "+nofinish"])
+def test_what_breaks_at_once_is_an_error_in_either_form(house, faults):
+    """All in one write: a refusal with a status while nothing has left, else a cut stream; never a good end."""
+    answer = stream(house, faults + "+onewrite")
+    assert b"[DONE]" not in answer.body
+    if answer.status == 200:
+        assert not answer.complete and "error" in answer.objects()[-1]
+    else:
+        assert answer.status == 502 and answer.json()["error"]["type"] == "server_error"
+
+
 @pytest.mark.parametrize("model", ["openai", "vllm", "llama-server", "sglang", "ollama"])
 def test_no_finish_is_an_error_for_each_kind(house, model):
-    assert not stream(house, "+nofinish", model).complete
+    assert not stream(house, "+nofinish+gap=15", model).complete
 
 
 # --- silence --------------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_large_pieces_are_cut_at_characters(house, providers):
                                     "+nofinish", "+nul", "+badutf8", "+halfevent=3"])
 @pytest.mark.parametrize("kind", ["openai", "goodfire"])
 def test_broken_streams(house, kind, faults):
-    answer = stream(house, faults, kind)
+    answer = stream(house, faults + "+gap=15", kind)
     check_form(answer)
     assert "error" in answer.objects()[-1]
     assert house.wait_record(answer)["outcome"].startswith("upstream")

@@ -25,6 +25,8 @@ def gateway(provider):
 
 
 def ask(gateway, faults, stream=False):
+    """A stream comes in small steps: what breaks before its first byte left is refused with a status instead."""
+    faults += "+gap=10" if stream else ""
     return gateway.chat(question("tiny", f"[[{faults}]]", stream=stream))
 
 
@@ -120,7 +122,7 @@ def test_u1_failover_only_before_anything_was_sent(providers):
     with Gateway(**config) as gateway:
         answer = gateway.chat(question(stream=True))
         assert answer.text() == WORDS and gateway.metric("failovers_total") == 1
-        answer = gateway.chat(question("tiny", "[[+rst_after=3]]", stream=True))
+        answer = gateway.chat(question("tiny", "[[+rst_after=3+gap=10]]", stream=True))
         broken(gateway, answer)
         assert providers["openai"].chats() == [], "an answer that began is never begun again elsewhere"
 

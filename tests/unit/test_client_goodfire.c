@@ -5,14 +5,11 @@
 #include "dialect/client.h"
 #include "dialect/no_model.h"
 
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <cmocka.h>
 
-#define USER "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
-#define BASE "{\"model\":\"m\"," USER
 #define EVENT_FROM(print, index, text, finish, rest)                                                         \
     "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"              \
     "\"model\":\"m\\u00e9\",\"system_fingerprint\":\"" print "\",\"choices\":[{\"index\":0,\"delta\":{"      \
@@ -59,206 +56,6 @@ static int tell(struct talk *talk, enum chat_event_kind kind, enum chat_shape sh
     struct chat_event event = {.kind = kind, .shape = shape, .payload = bytes_of(payload)};
 
     return client_goodfire.write_event(&talk->stream, &event, &talk->out);
-}
-
-/* --- questions --- */
-
-static int ask(struct talk *talk, struct json_doc *doc, struct bytes body, enum chat_operation operation,
-               struct failure *failure)
-{
-    json_doc_init(doc, JSON_LIMITS_DEFAULT);
-    assert_int_equal(json_doc_parse(doc, body), 0);
-    *failure = (struct failure){0};
-    return client_goodfire.understand(&talk->request, doc, operation, &talk->arena, failure);
-}
-
-static void details_are_pydantics(void **state)
-{
-    static const struct {
-        const char *body, *detail;
-    } cases[] = {
-        {BASE ",\"top_p\":1.1}", "[{\"type\":\"less_than_equal\",\"loc\":[\"body\",\"top_p\"],\"msg\":"
-                                 "\"Input should be less than or equal "
-                                 "to 1\",\"input\":1.1,\"ctx\":{\"le\":1.0}}]"},
-        {BASE ",\"temperature\":-0.1,\"top_p\":-1}",
-         "[{\"type\":\"greater_than_equal\",\"loc\":[\"body\",\"temperature\"],\"msg\":\"Input should be "
-         "greater "
-         "than or equal to 0\",\"input\":-0.1,\"ctx\":{\"ge\":0.0}},"
-         "{\"type\":\"greater_than_equal\",\"loc\":[\"body\",\"top_p\"],\"msg\":\"Input should be greater "
-         "than or equal to 0\",\"input\":-1,\"ctx\":{\"ge\":0.0}}]"},
-        {"{\"model\":\"m\",\"messages\":[]}",
-         "[{\"type\":\"too_short\",\"loc\":[\"body\",\"messages\"],\"msg\":\"List should have at least 1 "
-         "item after "
-         "validation, not 0\",\"input\":[],\"ctx\":{\"field_type\":\"List\",\"min_length\":1,"
-         "\"actual_length\":0}}]"},
-        {"{\"model\":\"m\"}",
-         "[{\"type\":\"missing\",\"loc\":[\"body\",\"messages\"],\"msg\":\"Field required\","
-         "\"input\":{\"model\":\"m\"}}]"},
-        {"{\"model\":\"m\",\"messages\":[{\"role\":\"tool\",\"content\":\"x\"},{\"role\":\"user\"}]}",
-         "[{\"type\":\"literal_error\",\"loc\":[\"body\",\"messages\",0,\"role\"],\"msg\":\"Input should be "
-         "'assistant', 'system' or 'user'\",\"input\":\"tool\",\"ctx\":{\"expected\":\"'assistant', 'system' "
-         "or "
-         "'user'\"}},"
-         "{\"type\":\"missing\",\"loc\":[\"body\",\"messages\",1,\"content\"],\"msg\":\"Field required\","
-         "\"input\":{\"role\":\"user\"}}]"},
-        {"{\"model\":\"m\",\"messages\":[{\"role\":5,\"content\":5}]}",
-         "[{\"type\":\"literal_error\",\"loc\":[\"body\",\"messages\",0,\"role\"],\"msg\":\"Input should be "
-         "'assistant', 'system' or 'user'\",\"input\":5,\"ctx\":{\"expected\":\"'assistant', 'system' or "
-         "'user'\"}},"
-         "{\"type\":\"string_type\",\"loc\":[\"body\",\"messages\",0,\"content\"],\"msg\":\"Input should be "
-         "a valid "
-         "string\",\"input\":5}]"},
-        {BASE ",\"max_completion_tokens\":\"many\",\"seed\":1.5,\"max_tokens\":true}",
-         "[{\"type\":\"int_type\",\"loc\":[\"body\",\"max_tokens\"],\"msg\":\"Input should be a valid "
-         "integer\","
-         "\"input\":true},"
-         "{\"type\":\"int_parsing\",\"loc\":[\"body\",\"max_completion_tokens\"],\"msg\":\"Input should be a "
-         "valid "
-         "integer, unable to parse string as an integer\",\"input\":\"many\"},"
-         "{\"type\":\"int_from_float\",\"loc\":[\"body\",\"seed\"],\"msg\":\"Input should be a valid "
-         "integer, got a "
-         "number with a fractional part\",\"input\":1.5}]"},
-        {BASE ",\"n\":2,\"stop\":5,\"stream\":\"x\",\"temperature\":\"hot\",\"metadata\":[]}",
-         "[{\"type\":\"less_than_equal\",\"loc\":[\"body\",\"n\"],\"msg\":\"Input should be less than or "
-         "equal to "
-         "1\",\"input\":2,\"ctx\":{\"le\":1}},"
-         "{\"type\":\"list_type\",\"loc\":[\"body\",\"stop\"],\"msg\":\"Input should be a valid "
-         "list\",\"input\":5},"
-         "{\"type\":\"bool_parsing\",\"loc\":[\"body\",\"stream\"],\"msg\":\"Input should be a valid "
-         "boolean, unable "
-         "to interpret input\",\"input\":\"x\"},"
-         "{\"type\":\"float_parsing\",\"loc\":[\"body\",\"temperature\"],\"msg\":\"Input should be a valid "
-         "number, "
-         "unable to parse string as a number\",\"input\":\"hot\"},"
-         "{\"type\":\"dict_type\",\"loc\":[\"body\",\"metadata\"],\"msg\":\"Input should be a valid "
-         "dictionary\","
-         "\"input\":[]}]"},
-        {"[1]", "[{\"type\":\"model_attributes_type\",\"loc\":[\"body\"],\"msg\":\"Input should be a valid "
-                "dictionary or object to extract fields from\",\"input\":[1]}]"},
-        {BASE ",\"model\":\"n\"}", "[{\"type\":\"value_error\",\"loc\":[\"body\",\"model\"],\"msg\":\"Value "
-                                   "error, Duplicate parameter: "
-                                   "'model'.\",\"input\":\"n\"}]"},
-        {BASE ",\"stream\":true,\"tools\":[]}",
-         "[{\"type\":\"value_error\",\"loc\":[\"body\",\"tools\"],\"msg\":\"Value error, The 'tools' "
-         "parameter is "
-         "not supported here when 'stream' is enabled.\",\"input\":[]}]"},
-        {"{\"model\":\"\"," USER "}", "[{\"type\":\"string_too_short\",\"loc\":[\"body\",\"model\"],\"msg\":"
-                                      "\"String should have at least 1 "
-                                      "character\",\"input\":\"\",\"ctx\":{\"min_length\":1}}]"},
-        {"{\"model\":\"a\\u0001\"," USER "}",
-         "[{\"type\":\"string_pattern_mismatch\",\"loc\":[\"body\",\"model\"],\"msg\":\"String should match "
-         "pattern "
-         "'^[^\\\\x00-\\\\x1f\\\\x7f-\\\\x9f]+$'\",\"input\":\"a\\u0001\",\"ctx\":{\"pattern\":"
-         "\"^[^\\\\x00-\\\\x1f\\\\x7f-\\\\x9f]+$\"}}]"},
-        {BASE ",\"controller\":{\"scopes\":[{}]}}", "[{\"type\":\"missing\",\"loc\":[\"body\",\"controller\","
-                                                    "\"scopes\",0,\"conditionals\"],\"msg\":\"Field "
-                                                    "required\",\"input\":{}}]"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct talk talk;
-        struct json_doc doc;
-        struct failure failure;
-
-        begin(&talk);
-        assert_int_equal(ask(&talk, &doc, bytes_of(cases[i].body), CHAT_COMPLETION, &failure), -EINVAL);
-        assert_int_equal(client_goodfire.status(&failure), 422);
-        buffer_append(&talk.out, failure.detail);
-        assert_written(&talk, cases[i].detail);
-        json_doc_deinit(&doc);
-        end(&talk);
-    }
-}
-
-static void good_questions_pass(void **state)
-{
-    static const struct {
-        enum chat_operation operation;
-        const char *body;
-    } cases[] = {
-        {CHAT_COMPLETION,
-         "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"u\"}],"
-         "\"stream\":true,\"max_completion_tokens\":2048,\"top_p\":0.9,\"temperature\":0.6,"
-         "\"stop\":[\"<|eot_id|>\",\"<|begin_of_text|>\"],\"seed\":42,\"model\":\"m\",\"controller\":{"
-         "\"interventions\":[],\"scopes\":[],\"name\":\"controller__14004510\","
-         "\"nonzero_strength_threshold\":null,\"min_nudge_entropy\":null,\"max_nudge_entropy\":null}}"},
-        {CHAT_COMPLETION, BASE ",\"stop\":[],\"max_tokens\":5,\"stream\":true,\"stream_options\":{"
-                               "\"include_usage\":true}}"},
-        {CHAT_COMPLETION, BASE ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]}"},
-        {CHAT_COMPLETION, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
-                          "\"text\":\"a\"}]}]}"},
-        {CHAT_LOGITS, BASE ",\"top_k\":10,\"filter_vocabulary\":null}"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct talk talk;
-        struct json_doc doc;
-        struct failure failure;
-
-        begin(&talk);
-        assert_int_equal(ask(&talk, &doc, bytes_of(cases[i].body), cases[i].operation, &failure), 0);
-        json_doc_deinit(&doc);
-        end(&talk);
-    }
-}
-
-/* A question of COUNT messages, and perhaps a system prompt, which counts as one more. */
-static void assert_count(int count, const char *rest, const char *message)
-{
-    struct talk talk;
-    struct json_doc doc;
-    struct failure failure;
-    struct buffer body;
-
-    begin(&talk);
-    buffer_init(&body);
-    for (int i = 0; i < count; i++)
-        buffer_append_text(&body, i == 0
-                                      ? "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}"
-                                      : ",{\"role\":\"user\",\"content\":\"x\"}");
-    buffer_append_text(&body, "]");
-    buffer_append_text(&body, rest);
-    assert_int_equal(ask(&talk, &doc, buffer_bytes(&body), CHAT_COMPLETION, &failure), message ? -EINVAL : 0);
-    if (message)
-        assert_true(bytes_find(failure.detail, bytes_of(message)) < failure.detail.size);
-    buffer_deinit(&body);
-    json_doc_deinit(&doc);
-    end(&talk);
-}
-
-static void messages_are_counted(void **state)
-{
-    assert_count(128, "}", NULL);
-    assert_count(
-        130, "}",
-        "{\"type\":\"too_long\",\"loc\":[\"body\",\"messages\"],\"msg\":\"List should have at most 128 "
-        "items after validation, not 130\",");
-    assert_count(130, "}", "\"ctx\":{\"field_type\":\"List\",\"max_length\":128,\"actual_length\":130}");
-    assert_count(128, ",\"system_prompt\":\"\"}", NULL);
-    assert_count(127, ",\"system_prompt\":\"be kind\"}", NULL);
-    assert_count(128, ",\"system_prompt\":\"be kind\"}", "at most 128 items after validation, not 129");
-}
-
-static void many_violations_are_cut(void **state)
-{
-    struct talk talk;
-    struct json_doc doc;
-    struct failure failure;
-    struct json_doc detail;
-    char body[4096] = "{\"model\":\"m\",\"messages\":[";
-
-    begin(&talk);
-    for (int i = 0; i < 60; i++)
-        strncat(body, i == 0 ? "{}" : ",{}", sizeof(body) - strlen(body) - 1);
-    strncat(body, "]}", sizeof(body) - strlen(body) - 1);
-    assert_int_equal(ask(&talk, &doc, bytes_of(body), CHAT_COMPLETION, &failure), -EINVAL);
-    json_doc_init(&detail, JSON_LIMITS_DEFAULT);
-    assert_int_equal(json_doc_parse(&detail, failure.detail), 0);
-    assert_int_equal(json_length(&detail, json_root(&detail)), 20);
-    assert_true(bytes_equal(failure.message, BYTES("Missing required parameter: 'messages[0].role'.")));
-    json_doc_deinit(&detail);
-    json_doc_deinit(&doc);
-    end(&talk);
 }
 
 /* --- refusals --- */
@@ -558,10 +355,6 @@ static void bodies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(details_are_pydantics),
-        cmocka_unit_test(good_questions_pass),
-        cmocka_unit_test(messages_are_counted),
-        cmocka_unit_test(many_violations_are_cut),
         cmocka_unit_test(refusals),
         cmocka_unit_test(failures_in_a_stream),
         cmocka_unit_test(unknown_models),

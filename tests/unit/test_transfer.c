@@ -536,11 +536,6 @@ static void cancelling_closes_the_connection(void **state)
     assert_true(transfer_connected(owner.transfer));
     owner.transfer = transfer_cancel(owner.transfer);
     wait_for(&world, &world.server.gone, 1);
-    begin(&owner, world.target, &ask); /* while it connects */
-    uv_run(&world.loop, UV_RUN_NOWAIT);
-    owner.transfer = transfer_cancel(owner.transfer);
-    run_for(&world.loop, 5);
-    assert_int_equal(world.server.requests, 1);
     assert_false(owner.done);
     assert_null(transfer_cancel(NULL));
     owner_deinit(&owner);
@@ -776,6 +771,15 @@ static void a_full_backlog_is_a_connect_timeout(void **state)
     ask_once(&world, &owner, &ask);
     assert_int_equal(owner.result, TRANSFER_E_CONNECT_TIMEOUT);
     assert_in_range((uv_hrtime() - start) / 1000000, 290, 1000);
+    for (int round = 0; round < 3; round++) {
+        owner.done = false;
+        begin(&owner, world.target, &ask);
+        run_for(&world.loop, 5);
+        assert_false(transfer_connected(owner.transfer));
+        owner.transfer = transfer_cancel(owner.transfer);
+    }
+    run_for(&world.loop, 5);
+    assert_false(owner.done);
     for (size_t i = 0; i < ARRAY_SIZE(fill); i++)
         close(fill[i]);
     close(fd);
