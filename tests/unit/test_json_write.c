@@ -41,7 +41,8 @@ static void strings_are_escaped(void **state)
         {TEXT("\xe2\x82"), TEXT("\"\xef\xbf\xbd\xef\xbf\xbd\""), TEXT("\"\\ufffd\\ufffd\"")},
         {TEXT("data: x"), TEXT("\"data: x\""), TEXT("\"data\\u003a x\"")},
         {TEXT("a: metadata:data:"), TEXT("\"a: metadata:data:\""), TEXT("\"a: metadata\\u003adata\\u003a\"")},
-        {TEXT("ata: :"), TEXT("\"ata: :\""), TEXT("\"ata: :\"")},
+        {TEXT("at: :"), TEXT("\"at: :\""), TEXT("\"at: :\"")},
+        {TEXT("\xc7\x9ata: x"), TEXT("\"\xc7\x9ata: x\""), TEXT("\"\\u01data\\u003a x\"")},
     };
     struct buffer out;
 
