@@ -1,6 +1,6 @@
 /*
- * A worker is told things by flags and a doorbell (uv_async, which coalesces), looks at them in its own thread, and ends
- * its loop by closing every handle on it.
+ * A worker is told things by flags and a doorbell (uv_async, which coalesces), looks at them in its own thread, and
+ * ends its loop by closing every handle on it.
  */
 #include "worker.h"
 

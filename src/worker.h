@@ -8,8 +8,8 @@
 struct worker;
 
 /* A worker for SHARED, listening on ADDRESSES. INHERITED holds a descriptor per address for unix sockets that another
- * worker opened, or -1. ENDED comes, from the worker's thread, when it is over. 0, or libuv's code with the index of the
- * address in *RET_BAD. */
+ * worker opened, or -1. ENDED comes, from the worker's thread, when it is over. 0, or libuv's code with the index of
+ * the address in *RET_BAD. */
 int worker_new(struct flow_shared *shared, struct metrics *metrics, bool admin, const struct config_address *addresses,
                unsigned count, const int *inherited, void (*ended)(void *data), void *data, struct worker **ret,
                unsigned *ret_bad);

@@ -1,3 +1,6 @@
+/*
+ * The one place that asks the system for the time.
+ */
 #include "base/clock.h"
 
 #include <time.h>

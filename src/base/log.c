@@ -1,3 +1,6 @@
+/*
+ * A line is put together on the stack and leaves in one write, so that lines of several threads do not mix.
+ */
 #include "base/log.h"
 
 #include <stdarg.h>

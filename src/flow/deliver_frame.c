@@ -1,10 +1,10 @@
 /*
  * To most clients: one chunk around all events that are there, one write. HTTP/1.0 clients get no chunks.
  *
- * The Goodfire SDK parses each block its HTTP library yields as whole events, and that library reads at most 64 KiB at a
- * time: an event cut by the end of a read is an error there. So each event is a chunk of its own, and each chunk (and
- * the head) is padded with white space to a multiple of 256 bytes, a divisor of the library's read: wherever a read of a
- * client that lags behind ends, it ends between two events.
+ * The Goodfire SDK parses each block its HTTP library yields as whole events, and that library reads at most 64 KiB
+ * at a time: an event cut by the end of a read is an error there. So each event is a chunk of its own, and each chunk
+ * (and the head) is padded with white space to a multiple of 256 bytes, a divisor of the library's read: wherever a
+ * read of a client that lags behind ends, it ends between two events.
  */
 #include "flow/deliver_frame.h"
 

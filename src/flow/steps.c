@@ -69,7 +69,7 @@ static enum verdict settle_step(struct exchange *x)
     return STEP_NEXT;
 }
 
-/* What a client may have put into a path or a name, fit for a line. */
+/* What a client may have put into a path, a name or an id, fit for a line. */
 static void append_safe(struct buffer *out, struct bytes text)
 {
     for (size_t i = 0; i < text.size && i < 200; i++) {
@@ -96,7 +96,7 @@ static enum verdict record_step(struct exchange *x)
     buffer_append_text(out, "request id=");
     buffer_append(out, (struct bytes){x->id, sizeof(x->id)});
     append_field(out, " client=", x->peer);
-    append_field(out, " client_id=", (struct bytes){x->client_id.data, x->client_id.size > 64 ? 64 : x->client_id.size});
+    append_field(out, " client_id=", x->client_id);
     append_field(out, " dialect=", bytes_of(x->dialect->name));
     append_field(out, " method=", x->method);
     append_field(out, " path=", x->path);

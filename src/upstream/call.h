@@ -1,5 +1,6 @@
 /*
- * One request to one backend: resolve, connect, ask, read, under timers of our own, cancelled at once when nobody waits.
+ * One request to one backend: resolve, connect, ask, read, under timers of our own; cancelled at once when nobody
+ * waits.
  */
 #pragma once
 

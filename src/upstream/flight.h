@@ -1,5 +1,6 @@
 /*
- * One answer being made: candidates are asked in turn until the first event came; what comes back goes into a transcript.
+ * One answer being made: candidates are asked in turn until the first event came; what comes back goes into a
+ * transcript.
  *
  * A flight belongs to itself: it ends with its transcript, or when the transcript's last reader leaves. It holds the
  * question and the transcript; whoever started it holds nothing of it.
