@@ -1,6 +1,6 @@
 /*
- * The languages of the backends. Each kind is a row of quirks plus, where a row cannot say it, a function. Nothing
- * here does I/O: a question becomes a path and a body, and what came back becomes events or a failure.
+ * The languages of the backends. Each kind is a row of quirks plus, where a row cannot say it, a function.
+ * Nothing here does I/O: a question becomes a path and a body, what came back becomes events or a failure.
  */
 #pragma once
 
@@ -31,9 +31,10 @@ struct backend_request {
 /* The whole path of REST ("/v1/models", "/tokenize") at BACKEND. */
 struct bytes backend_path(const struct config_backend *backend, struct arena *arena, const char *rest);
 
-/* Write ASK for its backend. 0, or -EINVAL with a failure (UNSUPPORTED or STEERING) that says what this backend
- * cannot do. The body is the client's own bytes when nothing had to change. */
-int backend_write_request(const struct backend_ask *ask, struct backend_request *ret, struct failure *ret_failure);
+/* Write ASK for its backend. 0, or -EINVAL with a failure (UNSUPPORTED or STEERING) that says what this
+ * backend cannot do. The body is the client's own bytes when nothing had to change. */
+int backend_write_request(const struct backend_ask *ask, struct backend_request *ret,
+                          struct failure *ret_failure);
 
 #define BACKEND_CHOICES 128 /* the most the API allows */
 
@@ -62,8 +63,8 @@ struct backend_answer {
     int64_t prompt_tokens, completion_tokens;   /* -1 until the upstream told */
 };
 
-void backend_answer_init(struct backend_answer *answer, enum config_kind kind, const struct chat_request *request,
-                         struct arena *arena);
+void backend_answer_init(struct backend_answer *answer, enum config_kind kind,
+                         const struct chat_request *request, struct arena *arena);
 void backend_answer_deinit(struct backend_answer *answer);
 
 enum backend_verdict {
@@ -73,8 +74,8 @@ enum backend_verdict {
     BACKEND_FAILED,     /* *RET_FAILURE says why */
 };
 
-/* One SSE event: NAME is its `event:` field or none, DATA its data; an old llama.cpp's `error: {...}` line comes with
- * NAME "error". */
+/* One SSE event: NAME is its `event:` field or none, DATA its data; an old llama.cpp's `error: {...}` line
+ * comes with NAME "error". */
 enum backend_verdict backend_read_event(struct backend_answer *answer, struct bytes name, struct bytes data,
                                         struct chat_event *ret_event, struct failure *ret_failure);
 

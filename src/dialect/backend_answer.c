@@ -13,8 +13,8 @@
 /* An answer is bounded in bytes; with log-probabilities it is nearly all nodes. */
 #define ANSWER_LIMITS ((struct json_limits){.depth = 64, .nodes = 2000000})
 
-void backend_answer_init(struct backend_answer *answer, enum config_kind kind,
-                         const struct chat_request *request, struct arena *arena)
+void backend_answer_init(struct backend_answer *answer, enum config_kind kind, const struct chat_request *request,
+                         struct arena *arena)
 {
     char id[RANDOM_ID_SIZE];
 
@@ -58,15 +58,13 @@ enum finish { FINISH_NONE, FINISH_GOOD, FINISH_BROKEN };
 static const struct {
     const char *theirs, *ours;
 } finishes[] = {
-    {"stop", "\"stop\""},          {"length", "\"length\""},       {"eos_token", "\"stop\""},
-    {"stop_sequence", "\"stop\""}, {"end_turn", "\"stop\""},       {"max_tokens", "\"length\""},
-    {"limit", "\"length\""},       {"tool_use", "\"tool_calls\""},
+    {"stop", "\"stop\""},     {"length", "\"length\""},     {"eos_token", "\"stop\""}, {"stop_sequence", "\"stop\""},
+    {"end_turn", "\"stop\""}, {"max_tokens", "\"length\""}, {"limit", "\"length\""},   {"tool_use", "\"tool_calls\""},
 };
 
 static const char *const breaks[] = {"abort", "error", "load", "unload"};
 
-static enum finish read_finish(const struct json_doc *doc, const struct json_node *reason,
-                               struct json_splice *splice)
+static enum finish read_finish(const struct json_doc *doc, const struct json_node *reason, struct json_splice *splice)
 {
     if (!reason || reason->type == JSON_NULL)
         return FINISH_NONE;
@@ -136,8 +134,7 @@ static enum backend_verdict read_choice(struct backend_answer *answer, const str
     int64_t index;
 
     if (!json_is(choice, JSON_OBJECT) || !choice_index(doc, choice, &index))
-        return fail(answer, FAIL_UPSTREAM_BAD, "The model server sent a choice that cannot be read.",
-                    ret_failure);
+        return fail(answer, FAIL_UPSTREAM_BAD, "The model server sent a choice that cannot be read.", ret_failure);
     finish = read_finish(doc, reason, splice);
     if (finish == FINISH_BROKEN)
         return fail(answer, FAIL_UPSTREAM_BAD, "The model server broke the answer off.", ret_failure);
@@ -153,11 +150,9 @@ static void read_usage(struct backend_answer *answer, const struct json_node *us
 {
     int64_t count;
 
-    if (json_i64(&answer->doc, json_member(&answer->doc, usage, BYTES("prompt_tokens")), &count) == 0 &&
-        count >= 0)
+    if (json_i64(&answer->doc, json_member(&answer->doc, usage, BYTES("prompt_tokens")), &count) == 0 && count >= 0)
         answer->prompt_tokens = count;
-    if (json_i64(&answer->doc, json_member(&answer->doc, usage, BYTES("completion_tokens")), &count) == 0 &&
-        count >= 0)
+    if (json_i64(&answer->doc, json_member(&answer->doc, usage, BYTES("completion_tokens")), &count) == 0 && count >= 0)
         answer->completion_tokens = count;
 }
 
@@ -197,8 +192,8 @@ static const struct json_node *token_text(const struct json_doc *doc, const stru
 }
 
 static enum backend_verdict read_chunk(struct backend_answer *answer, const struct json_node *choices,
-                                       const struct json_node *usage, struct arena *cuts,
-                                       struct chat_event *ret_event, struct failure *ret_failure)
+                                       const struct json_node *usage, struct arena *cuts, struct chat_event *ret_event,
+                                       struct failure *ret_failure)
 {
     const struct json_doc *doc = &answer->doc;
     struct json_splice splice;
@@ -243,12 +238,12 @@ static bool tells_error(const struct json_doc *doc, const struct json_node *choi
 
     if (backend_is_error(doc))
         return true;
-    return !choices && (json_is(json_member(doc, root, BYTES("message")), JSON_STRING) ||
-                        json_member(doc, root, BYTES("detail")));
+    return !choices &&
+           (json_is(json_member(doc, root, BYTES("message")), JSON_STRING) || json_member(doc, root, BYTES("detail")));
 }
 
-static enum backend_verdict read_object(struct backend_answer *answer, bool named_error,
-                                        struct chat_event *ret_event, struct failure *ret_failure)
+static enum backend_verdict read_object(struct backend_answer *answer, bool named_error, struct chat_event *ret_event,
+                                        struct failure *ret_failure)
 {
     const struct json_doc *doc = &answer->doc;
     const struct json_node *choices = json_member(doc, json_root(doc), BYTES("choices"));
@@ -265,8 +260,7 @@ static enum backend_verdict read_object(struct backend_answer *answer, bool name
                     ret_failure);
     read_usage(answer, usage);
     arena_init(&cuts);
-    verdict = read_chunk(answer, json_is(choices, JSON_ARRAY) ? choices : NULL, usage, &cuts, ret_event,
-                         ret_failure);
+    verdict = read_chunk(answer, json_is(choices, JSON_ARRAY) ? choices : NULL, usage, &cuts, ret_event, ret_failure);
     arena_deinit(&cuts);
     return verdict;
 }
@@ -275,8 +269,7 @@ static enum backend_verdict read_done(struct backend_answer *answer, struct fail
 {
     if (every_choice_finished(answer))
         return BACKEND_DONE;
-    return fail(answer, FAIL_UPSTREAM_RESET, "The model server's answer ended without a finish reason.",
-                ret_failure);
+    return fail(answer, FAIL_UPSTREAM_RESET, "The model server's answer ended without a finish reason.", ret_failure);
 }
 
 enum backend_verdict backend_read_event(struct backend_answer *answer, struct bytes name, struct bytes data,
@@ -301,8 +294,7 @@ enum backend_verdict backend_read_event(struct backend_answer *answer, struct by
     if (!named_error)
         return fail(answer, FAIL_UPSTREAM_BAD, "The model server sent an event that is not a JSON object.",
                     ret_failure);
-    *ret_failure =
-        (struct failure){.kind = FAIL_UPSTREAM_FAILED, .message = backend_clean_text(answer->arena, data)};
+    *ret_failure = (struct failure){.kind = FAIL_UPSTREAM_FAILED, .message = backend_clean_text(answer->arena, data)};
     return BACKEND_FAILED;
 }
 
@@ -313,8 +305,7 @@ enum backend_verdict backend_read_end(struct backend_answer *answer, struct fail
 
 /* --- whole answers --- */
 
-static bool read_whole_choice(struct backend_answer *answer, const struct json_node *choice,
-                              struct json_splice *splice)
+static bool read_whole_choice(struct backend_answer *answer, const struct json_node *choice, struct json_splice *splice)
 {
     const struct json_doc *doc = &answer->doc;
 
@@ -323,8 +314,7 @@ static bool read_whole_choice(struct backend_answer *answer, const struct json_n
 }
 
 static enum backend_verdict read_whole(struct backend_answer *answer, const struct json_node *choices,
-                                       struct arena *cuts, struct chat_event *ret_event,
-                                       struct failure *ret_failure)
+                                       struct arena *cuts, struct chat_event *ret_event, struct failure *ret_failure)
 {
     const struct json_doc *doc = &answer->doc;
     const struct json_node *choice = json_first(doc, choices);
@@ -342,8 +332,8 @@ static enum backend_verdict read_whole(struct backend_answer *answer, const stru
     return BACKEND_EVENT;
 }
 
-enum backend_verdict backend_read_body(struct backend_answer *answer, struct bytes body,
-                                       struct chat_event *ret_event, struct failure *ret_failure)
+enum backend_verdict backend_read_body(struct backend_answer *answer, struct bytes body, struct chat_event *ret_event,
+                                       struct failure *ret_failure)
 {
     const struct json_node *root, *choices;
     enum backend_verdict verdict;

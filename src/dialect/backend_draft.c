@@ -10,8 +10,7 @@
 
 static const char limit_names[2][sizeof("max_completion_tokens")] = {"max_tokens", "max_completion_tokens"};
 
-void backend_draft_init(struct backend_draft *draft, const struct backend_ask *ask,
-                        struct failure *ret_failure)
+void backend_draft_init(struct backend_draft *draft, const struct backend_ask *ask, struct failure *ret_failure)
 {
     const struct chat_request *request = ask->request;
 
@@ -26,12 +25,11 @@ void backend_draft_init(struct backend_draft *draft, const struct backend_ask *a
         if (request->field[i])
             draft->value[i] = json_raw(request->doc, &request->doc->nodes[request->field[i]]);
     draft->limit_name = limit_names[draft->value[FIELD_MAX_COMPLETION_TOKENS].data ? 1 : 0];
-    draft->limit =
-        draft->value[draft->limit_name == limit_names[1] ? FIELD_MAX_COMPLETION_TOKENS : FIELD_MAX_TOKENS];
+    draft->limit = draft->value[draft->limit_name == limit_names[1] ? FIELD_MAX_COMPLETION_TOKENS : FIELD_MAX_TOKENS];
 }
 
-int backend_draft_refuse(struct backend_draft *draft, enum failure_kind kind, const char *param,
-                         const char *format, ...)
+int backend_draft_refuse(struct backend_draft *draft, enum failure_kind kind, const char *param, const char *format,
+                         ...)
 {
     char message[512];
     va_list args;
@@ -61,8 +59,8 @@ bool backend_draft_number(const struct backend_draft *draft, enum chat_field fie
 /* Members that say what the question is and how it is answered: no parameter of a model. */
 static bool parameter(enum chat_field field)
 {
-    return field != FIELD_MODEL && field != FIELD_MESSAGES && field != FIELD_STREAM &&
-           field != FIELD_STREAM_OPTIONS && field != FIELD_CONTROLLER && field != FIELD_SYSTEM_PROMPT;
+    return field != FIELD_MODEL && field != FIELD_MESSAGES && field != FIELD_STREAM && field != FIELD_STREAM_OPTIONS &&
+           field != FIELD_CONTROLLER && field != FIELD_SYSTEM_PROMPT;
 }
 
 static enum chat_field field_named(struct bytes name)
@@ -119,8 +117,7 @@ static void splice_field(struct backend_draft *draft, enum chat_field field)
     struct bytes value = draft->value[field];
 
     if (!value.data && node)
-        json_splice_remove(&draft->splice, json_root(draft->request->doc),
-                           chat_field_key(draft->request, field));
+        json_splice_remove(&draft->splice, json_root(draft->request->doc), chat_field_key(draft->request, field));
     else if (value.data && !node)
         json_splice_add(&draft->splice, chat_field_name(field), value);
     else if (value.data && !bytes_equal(json_raw(draft->request->doc, node), value))

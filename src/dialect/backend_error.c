@@ -60,8 +60,8 @@ static bool mentions(struct bytes text, const char *words)
 
 /* --- shapes --- */
 
-static struct bytes string_member(const struct json_doc *doc, const struct json_node *object,
-                                  const char *member, struct arena *arena)
+static struct bytes string_member(const struct json_doc *doc, const struct json_node *object, const char *member,
+                                  struct arena *arena)
 {
     const struct json_node *node = json_member(doc, object, bytes_of(member));
 
@@ -69,8 +69,7 @@ static struct bytes string_member(const struct json_doc *doc, const struct json_
 }
 
 /* FastAPI's list: the first item's place and message, "body.top_p: Input should be ...". */
-static struct bytes detail_message(const struct json_doc *doc, const struct json_node *list,
-                                   struct arena *arena)
+static struct bytes detail_message(const struct json_doc *doc, const struct json_node *list, struct arena *arena)
 {
     const struct json_node *item = json_first(doc, list);
     const struct json_node *place = json_member(doc, item, BYTES("loc")), *part;
@@ -80,8 +79,7 @@ static struct bytes detail_message(const struct json_doc *doc, const struct json
     if (!what.size)
         return BYTES_NONE;
     buffer_init(&text);
-    for (part = json_first(doc, place); part && text.size < MESSAGE_LIMIT;
-         part = json_after(doc, place, part)) {
+    for (part = json_first(doc, place); part && text.size < MESSAGE_LIMIT; part = json_after(doc, place, part)) {
         if (text.size)
             buffer_append_char(&text, '.');
         buffer_append(&text, json_is(part, JSON_STRING) ? json_text(doc, part, arena) : json_raw(doc, part));
@@ -174,8 +172,8 @@ static enum failure_kind kind_of(unsigned status, const struct said *said)
     return statuses[i].kind;
 }
 
-static const char *const length_words[] = {"context length", "context size", "context window",
-                                           "maximum model length", "context_length"};
+static const char *const length_words[] = {"context length", "context size", "context window", "maximum model length",
+                                           "context_length"};
 
 static bool too_long(const struct said *said)
 {
@@ -198,8 +196,7 @@ static struct bytes name_only(struct arena *arena, struct bytes name)
     return arena_copy(arena, name);
 }
 
-static void tell_refusal(struct failure *failure, const struct said *said, enum config_kind kind,
-                         struct arena *arena)
+static void tell_refusal(struct failure *failure, const struct said *said, enum config_kind kind, struct arena *arena)
 {
     failure->param = name_only(arena, said->param);
     failure->code = name_only(arena, said->code);
@@ -212,8 +209,7 @@ static void tell_refusal(struct failure *failure, const struct said *said, enum 
         failure->detail = arena_copy(arena, said->detail);
 }
 
-static struct failure tell(enum config_kind kind, unsigned status, const struct said *said,
-                           struct arena *arena)
+static struct failure tell(enum config_kind kind, unsigned status, const struct said *said, struct arena *arena)
 {
     struct failure failure = {.kind = kind_of(status, said)};
 
@@ -279,8 +275,8 @@ static uint32_t read_retry_after(struct bytes value)
 
 /* --- the two doors --- */
 
-struct failure backend_read_error(enum config_kind kind, unsigned status, struct bytes retry_after,
-                                  struct bytes body, struct arena *arena)
+struct failure backend_read_error(enum config_kind kind, unsigned status, struct bytes retry_after, struct bytes body,
+                                  struct arena *arena)
 {
     struct said said = read_body(body, arena);
     struct failure failure = tell(kind, status, &said, arena);
@@ -308,8 +304,7 @@ struct failure backend_error_inside(enum config_kind kind, const struct json_doc
     int64_t status = 500, code;
 
     for (size_t i = 0; i < ARRAY_SIZE(status_paths); i++)
-        if (json_i64(doc, json_at(doc, json_root(doc), status_paths[i]), &code) == 0 && code >= 400 &&
-            code < 600) {
+        if (json_i64(doc, json_at(doc, json_root(doc), status_paths[i]), &code) == 0 && code >= 400 && code < 600) {
             status = code;
             break;
         }

@@ -24,8 +24,7 @@ static struct message read_message(const struct json_doc *doc, const struct json
     };
 }
 
-static int refuse(struct backend_draft *draft, const struct message *message, const char *member,
-                  const char *what)
+static int refuse(struct backend_draft *draft, const struct message *message, const char *member, const char *what)
 {
     char param[64];
 
@@ -43,11 +42,9 @@ static int fix_role(struct backend_draft *draft, const struct message *message)
     }
     if (!draft->quirks->plain_roles)
         return 0;
-    if (!json_text_is(doc, message->role, BYTES("system")) &&
-        !json_text_is(doc, message->role, BYTES("user")) &&
+    if (!json_text_is(doc, message->role, BYTES("system")) && !json_text_is(doc, message->role, BYTES("user")) &&
         !json_text_is(doc, message->role, BYTES("assistant")))
-        return refuse(draft, message, "role",
-                      "this model's backend knows the roles system, user and assistant only");
+        return refuse(draft, message, "role", "this model's backend knows the roles system, user and assistant only");
     if (message->tool_calls && message->tool_calls->type != JSON_NULL)
         return refuse(draft, message, "tool_calls", "this model's backend has no tools");
     return 0;
@@ -63,8 +60,7 @@ static int join_parts(struct backend_draft *draft, const struct message *message
         const struct json_node *text = json_member(doc, part, BYTES("text"));
         struct bytes raw = json_raw(doc, text);
 
-        if (!json_text_is(doc, json_member(doc, part, BYTES("type")), BYTES("text")) ||
-            !json_is(text, JSON_STRING))
+        if (!json_text_is(doc, json_member(doc, part, BYTES("type")), BYTES("text")) || !json_is(text, JSON_STRING))
             return refuse(draft, message, "content", "this model's backend takes text only");
         buffer_append(out, (struct bytes){raw.data + 1, raw.size - 2});
     }
@@ -87,8 +83,7 @@ static int fix_content(struct backend_draft *draft, const struct message *messag
     buffer_init(&joined);
     r = join_parts(draft, message, &joined);
     if (r == 0)
-        json_splice_replace(&draft->splice, message->content,
-                            arena_copy(draft->ask->arena, buffer_bytes(&joined)));
+        json_splice_replace(&draft->splice, message->content, arena_copy(draft->ask->arena, buffer_bytes(&joined)));
     buffer_deinit(&joined);
     return r;
 }

@@ -40,11 +40,11 @@ int backend_check_steering(const struct backend_ask *ask, struct failure *ret_fa
         could = "llama-server";
     else
         could = "vLLM or SGLang";
-    *ret_failure = failure_make(
-        ask->arena, FAIL_STEERING,
-        "This question is steered, and this model's backend (%s) cannot steer that way; %s could. "
-        "An unsteered answer is not given instead.",
-        config_kind_name(ask->kind), could);
+    *ret_failure =
+        failure_make(ask->arena, FAIL_STEERING,
+                     "This question is steered, and this model's backend (%s) cannot steer that way; %s could. "
+                     "An unsteered answer is not given instead.",
+                     config_kind_name(ask->kind), could);
     ret_failure->param = chat_field(ask->request, FIELD_CONTROLLER) ? BYTES("controller") : BYTES("model");
     return -EINVAL;
 }
@@ -248,13 +248,12 @@ static int settle_sampling(struct backend_draft *draft)
         draft->value[FIELD_TEMPERATURE] = BYTES("0");
         draft->value[FIELD_TOP_P] = BYTES("1");
     }
-    if (quirks->greedy_alone && zero(draft, FIELD_TEMPERATURE) &&
-        backend_draft_number(draft, FIELD_N, &choices) && choices > 1)
-        return backend_draft_refuse(
-            draft, FAIL_UNSUPPORTED, "n",
-            "'n': several choices would all be the same at temperature 0, and this model's "
-            "backend (%s) refuses that; ask for one, or raise the temperature.",
-            config_kind_name(draft->ask->kind));
+    if (quirks->greedy_alone && zero(draft, FIELD_TEMPERATURE) && backend_draft_number(draft, FIELD_N, &choices) &&
+        choices > 1)
+        return backend_draft_refuse(draft, FAIL_UNSUPPORTED, "n",
+                                    "'n': several choices would all be the same at temperature 0, and this model's "
+                                    "backend (%s) refuses that; ask for one, or raise the temperature.",
+                                    config_kind_name(draft->ask->kind));
     return 0;
 }
 
@@ -281,8 +280,7 @@ static int settle_seed(struct backend_draft *draft)
 
 static bool special_token(const struct json_doc *doc, const struct json_node *text)
 {
-    return json_text_is(doc, text, BYTES("<|eot_id|>")) ||
-           json_text_is(doc, text, BYTES("<|begin_of_text|>"));
+    return json_text_is(doc, text, BYTES("<|eot_id|>")) || json_text_is(doc, text, BYTES("<|begin_of_text|>"));
 }
 
 /* The list without the special tokens; none when nothing is left. */
@@ -348,8 +346,8 @@ static int settle_stream_options(struct backend_draft *draft)
         if (!json_is(options, JSON_OBJECT) || json_length(doc, options) == 0)
             draft->value[FIELD_STREAM_OPTIONS] = BYTES("{\"include_usage\":true}");
         else if (!usage)
-            draft->value[FIELD_STREAM_OPTIONS] = arena_printf(
-                draft->ask->arena, "{\"include_usage\":true,%.*s", (int)raw.size - 1, raw.data + 1);
+            draft->value[FIELD_STREAM_OPTIONS] =
+                arena_printf(draft->ask->arena, "{\"include_usage\":true,%.*s", (int)raw.size - 1, raw.data + 1);
         else if (usage->type != JSON_TRUE)
             json_splice_replace(&draft->splice, usage, BYTES("true"));
     }
@@ -367,8 +365,7 @@ static int (*const steps[])(struct backend_draft *draft) = {
     settle_sampling,      settle_seed,   settle_stop,    settle_stream_options,
 };
 
-int backend_write_request(const struct backend_ask *ask, struct backend_request *ret,
-                          struct failure *ret_failure)
+int backend_write_request(const struct backend_ask *ask, struct backend_request *ret, struct failure *ret_failure)
 {
     struct backend_draft draft;
     int r = 0;

@@ -1,16 +1,14 @@
 /*
- * The talk's frame: it begins with the strings asked for, goes on as the kind says, and ends in one JSON
- * object with the best token first. A token that cannot be told exactly is left out, never guessed.
+ * The talk's frame: it begins with the strings asked for, goes on as the kind says, and collects values. A token
+ * that cannot be told exactly is left out, never guessed.
  */
 #include "dialect/logits_talk.h"
 
 #include "base/alloc.h"
 #include "base/utf8.h"
 #include "dialect/backend_error.h"
-#include "json/json_write.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 
 /* Each string costs a call to the tokenizer. */
@@ -246,16 +244,14 @@ void logits_answer_id(struct logits_talk *talk, int64_t id, double value, const 
         answer_wish(talk, talk->by_id[low], value, number);
 }
 
-void logits_answer_text(struct logits_talk *talk, struct bytes text, double value,
-                        const struct json_node *number)
+void logits_answer_text(struct logits_talk *talk, struct bytes text, double value, const struct json_node *number)
 {
     for (uint32_t i = 0; i < talk->wish_count; i++)
         if (bytes_equal(talk->wishes[i].text, text))
             answer_wish(talk, &talk->wishes[i], value, number);
 }
 
-void logits_add(struct logits_talk *talk, struct bytes text, int64_t id, double value,
-                const struct json_node *number)
+void logits_add(struct logits_talk *talk, struct bytes text, int64_t id, double value, const struct json_node *number)
 {
     if (talk->entry_count == talk->entry_capacity) {
         talk->entry_capacity = talk->entry_capacity ? 2 * talk->entry_capacity : 32;
@@ -313,113 +309,6 @@ bool logits_value(struct logits_talk *talk, const struct json_node *number, doub
     return true;
 }
 
-/* --- the answer --- */
-
-/* What is left of the wishes becomes entries like any others. */
-static void add_wishes(struct logits_talk *talk)
-{
-    for (uint32_t i = 0; i < talk->wish_count; i++) {
-        const struct logits_wish *wish = &talk->wishes[i];
-
-        if (!wish->answered)
-            continue;
-        logits_add(talk, wish->text, wish->id, wish->value, NULL);
-        talk->entries[talk->entry_count - 1].digits = wish->digits;
-    }
-}
-
-static int order_values(const void *left, const void *right)
-{
-    const struct logits_entry *a = left, *b = right;
-
-    return (a->value < b->value) - (a->value > b->value);
-}
-
-static int order_texts(const void *left, const void *right)
-{
-    const struct logits_entry *a = left, *b = right;
-    size_t shorter = a->text.size < b->text.size ? a->text.size : b->text.size;
-    int order = shorter ? memcmp(a->text.data, b->text.data, shorter) : 0;
-
-    if (order == 0)
-        order = (a->text.size > b->text.size) - (a->text.size < b->text.size);
-    return order ? order : order_values(left, right);
-}
-
-/* Best first, of two tokens with one text the better, at most as many as were asked for. */
-static void order_entries(struct logits_talk *talk)
-{
-    uint32_t kept = 0;
-
-    if (talk->entry_count == 0)
-        return;
-    qsort(talk->entries, talk->entry_count, sizeof(*talk->entries), order_texts);
-    for (uint32_t i = 0; i < talk->entry_count; i++)
-        if (talk->entries[i].text.size &&
-            (kept == 0 || !bytes_equal(talk->entries[i].text, talk->entries[kept - 1].text)))
-            talk->entries[kept++] = talk->entries[i];
-    qsort(talk->entries, kept, sizeof(*talk->entries), order_values);
-    if (!talk->filtered && kept > talk->ask.request->top_k && talk->ask.request->top_k > 0)
-        kept = (uint32_t)talk->ask.request->top_k;
-    talk->entry_count = kept;
-}
-
-static void write_entries(struct logits_talk *talk, struct buffer *out)
-{
-    bool prob = talk->ask.request->scale == SCALE_PROB;
-
-    buffer_append_text(out, "{\"logits\":{");
-    for (uint32_t i = 0; i < talk->entry_count; i++) {
-        const struct logits_entry *entry = &talk->entries[i];
-
-        if (i)
-            buffer_append_char(out, ',');
-        json_write_string(out, entry->text);
-        buffer_append_char(out, ':');
-        if (prob)
-            json_write_double(out, exp(entry->value));
-        else if (entry->digits.size)
-            buffer_append(out, entry->digits);
-        else
-            json_write_double(out, entry->value);
-    }
-    buffer_append_text(out, "},\"scale\":");
-    buffer_append_text(out, prob ? "\"prob\"" : talk->true_logits ? "\"logit\"" : "\"logprob\"");
-}
-
-static void write_unanswered(struct logits_talk *talk, struct buffer *out)
-{
-    bool first = true;
-
-    buffer_append_text(out, ",\"unanswered\":[");
-    for (uint32_t i = 0; i < talk->wish_count; i++) {
-        if (talk->wishes[i].answered)
-            continue;
-        if (!first)
-            buffer_append_char(out, ',');
-        json_write_string(out, talk->wishes[i].text);
-        first = false;
-    }
-    buffer_append_char(out, ']');
-}
-
-static enum logits_verdict write_answer(struct logits_talk *talk)
-{
-    if (talk->true_logits && talk->ask.request->scale == SCALE_PROB)
-        return logits_fail(
-            talk, FAIL_UNSUPPORTED, "scale",
-            "'scale': this model's backend gives raw logits, which cannot be made probabilities.");
-    if (talk->filtered)
-        talk->entry_count = 0;
-    add_wishes(talk);
-    order_entries(talk);
-    write_entries(talk, &talk->answer);
-    write_unanswered(talk, &talk->answer);
-    json_write_member_string(&talk->answer, "model", talk->ask.request->model);
-    buffer_append_char(&talk->answer, '}');
-    return LOGITS_DONE;
-}
-
 /* --- the walk --- */
 
 static bool usable(struct logits_talk *talk, unsigned status, struct bytes reply)
@@ -451,7 +340,7 @@ enum logits_verdict logits_next(struct logits_talk *talk, unsigned status, struc
         return LOGITS_FAILED;
     verdict = talk->kind->next(talk, status);
     if (verdict == LOGITS_DONE && talk->kind->by_token)
-        verdict = write_answer(talk);
+        verdict = logits_write_answer(talk);
     if (verdict == LOGITS_ASK)
         *ret_request = talk->request;
     if (verdict == LOGITS_DONE)

@@ -27,7 +27,7 @@
 
 enum { START, TEMPLATED, TOKENIZED, HELPER_ASKED, BEST_ASKED, NAME_ASKED, LIFTED, MODELS_ASKED, ALL_ASKED };
 
-static const char *const helpers[] = {"a", "e", "i", "o", "t", "n", "s", "1"};
+static const char *const helpers[] = {"a", "e", "i", "o", "t", "n", "s", "1", "A", "B", ".", " a", " the"};
 
 static int start(struct logits_talk *talk)
 {
@@ -251,16 +251,15 @@ static enum logits_verdict ask_lifted(struct logits_talk *talk)
 static enum logits_verdict ask_models(struct logits_talk *talk)
 {
     talk->stage = MODELS_ASKED;
-    talk->request = (struct backend_request){
-        .get = true, .path = backend_path(talk->ask.backend, talk->ask.arena, "/v1/models")};
+    talk->request =
+        (struct backend_request){.get = true, .path = backend_path(talk->ask.backend, talk->ask.arena, "/v1/models")};
     return LOGITS_ASK;
 }
 
 static enum logits_verdict read_best(struct logits_talk *talk)
 {
     if (!read_alternatives(talk) || talk->best < 0)
-        return logits_fail(talk, FAIL_UPSTREAM_BAD, NULL,
-                           "The model server's answer has no log-probabilities.");
+        return logits_fail(talk, FAIL_UPSTREAM_BAD, NULL, "The model server's answer has no log-probabilities.");
     talk->at = 0;
     if (!talk->filtered)
         return ask_name(talk);
@@ -268,8 +267,7 @@ static enum logits_verdict read_best(struct logits_talk *talk)
 }
 
 /* The probability of a lifted token; false when there is none to rely on. */
-static bool read_lifted(const struct logits_talk *talk, const struct json_node *token, int64_t *ret_id,
-                        double *ret)
+static bool read_lifted(const struct logits_talk *talk, const struct json_node *token, int64_t *ret_id, double *ret)
 {
     const struct json_doc *doc = &talk->doc;
 

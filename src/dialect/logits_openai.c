@@ -30,9 +30,8 @@ static enum logits_verdict next(struct logits_talk *talk, unsigned status)
     const struct json_node *list, *token;
 
     if (talk->stage++ == START)
-        return ask(talk, talk->filtered || talk->ask.request->top_k > TOP_LIMIT
-                             ? TOP_LIMIT
-                             : logits_generous(talk, TOP_LIMIT));
+        return ask(talk, talk->filtered || talk->ask.request->top_k > TOP_LIMIT ? TOP_LIMIT
+                                                                                : logits_generous(talk, TOP_LIMIT));
     if (status != 200)
         return ask(talk, logits_wanted(talk, TOP_LIMIT));
     list = json_member(doc, logits_chat_token(talk), BYTES("top_logprobs"));

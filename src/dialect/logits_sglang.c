@@ -56,8 +56,7 @@ static enum logits_verdict read_tokens(struct logits_talk *talk)
     uint32_t i = 0;
 
     if (json_length(doc, lists) != talk->wish_count)
-        return logits_fail(talk, FAIL_UPSTREAM_BAD, NULL,
-                           "The model server's tokenizer gave no usable answer.");
+        return logits_fail(talk, FAIL_UPSTREAM_BAD, NULL, "The model server's tokenizer gave no usable answer.");
     for (list = json_first(doc, lists); list; list = json_after(doc, lists, list), i++)
         if (json_length(doc, list) != 1 || json_i64(doc, json_first(doc, list), &talk->wishes[i].id) < 0)
             talk->wishes[i].id = -1;
@@ -108,10 +107,9 @@ static enum logits_verdict read_prompt(struct logits_talk *talk)
     if (!json_is(ids, JSON_ARRAY))
         ids = json_member(doc, json_root(doc), BYTES("prompt_token_ids"));
     if (!json_is(ids, JSON_ARRAY) || !json_first(doc, ids))
-        return logits_fail(
-            talk, FAIL_UNSUPPORTED, NULL,
-            "This model's backend is an SGLang that does not tell a prompt's token ids; logits need a "
-            "newer one.");
+        return logits_fail(talk, FAIL_UNSUPPORTED, NULL,
+                           "This model's backend is an SGLang that does not tell a prompt's token ids; logits need a "
+                           "newer one.");
     talk->prompt = arena_copy(talk->ask.arena, json_raw(doc, ids));
     return ask_values(talk);
 }
@@ -139,12 +137,10 @@ static enum logits_verdict read_values(struct logits_talk *talk)
     const struct json_doc *doc = &talk->doc;
     const struct json_node *list, *item;
 
-    list =
-        json_at(doc, json_root(doc),
-                talk->filtered ? "meta_info.output_token_ids_logprobs.0" : "meta_info.output_top_logprobs.0");
+    list = json_at(doc, json_root(doc),
+                   talk->filtered ? "meta_info.output_token_ids_logprobs.0" : "meta_info.output_top_logprobs.0");
     if (!json_is(list, JSON_ARRAY))
-        return logits_fail(talk, FAIL_UPSTREAM_BAD, NULL,
-                           "The model server's answer has no log-probabilities.");
+        return logits_fail(talk, FAIL_UPSTREAM_BAD, NULL, "The model server's answer has no log-probabilities.");
     for (item = json_first(doc, list); item; item = json_after(doc, list, item))
         read_item(talk, item);
     return LOGITS_DONE;

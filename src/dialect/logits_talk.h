@@ -77,8 +77,7 @@ enum logits_verdict logits_post(struct logits_talk *talk, const char *path);
 
 /* A draft of the client's body with nothing but what shapes the prompt. 0 or -EINVAL. */
 int logits_draft(struct logits_talk *talk, struct backend_draft *draft);
-enum logits_verdict logits_post_draft(struct logits_talk *talk, struct backend_draft *draft,
-                                      const char *path);
+enum logits_verdict logits_post_draft(struct logits_talk *talk, struct backend_draft *draft, const char *path);
 
 /* How many alternatives are wanted, at most LIMIT of them (0: no limit). */
 int64_t logits_wanted(const struct logits_talk *talk, int64_t limit);
@@ -107,15 +106,18 @@ uint32_t logits_open_wishes(const struct logits_talk *talk);
 /* Token ID has VALUE, which stands in the reply as NUMBER (NULL when it was calculated). */
 void logits_answer_id(struct logits_talk *talk, int64_t id, double value, const struct json_node *number);
 /* The same for a token known by its text alone. The first value wins. */
-void logits_answer_text(struct logits_talk *talk, struct bytes text, double value,
-                        const struct json_node *number);
+void logits_answer_text(struct logits_talk *talk, struct bytes text, double value, const struct json_node *number);
 
 /* A token nobody named. TEXT none: nameless as yet. */
-void logits_add(struct logits_talk *talk, struct bytes text, int64_t id, double value,
-                const struct json_node *number);
+void logits_add(struct logits_talk *talk, struct bytes text, int64_t id, double value, const struct json_node *number);
 
 /* The text of a {token, bytes} object: false when the token is no whole text and so cannot be a name. */
 bool logits_token_text(struct logits_talk *talk, const struct json_node *token, struct bytes *ret);
 
 /* A value that can be had: a number above the -9999 that stands for "none". */
 bool logits_value(struct logits_talk *talk, const struct json_node *number, double *ret);
+
+/* --- the end --- */
+
+/* Write talk->answer from what was found. LOGITS_DONE, or LOGITS_FAILED when the scale asked for cannot be had. */
+enum logits_verdict logits_write_answer(struct logits_talk *talk);

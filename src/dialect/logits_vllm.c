@@ -106,8 +106,7 @@ static void read_ids(struct logits_talk *talk, const struct json_node *list)
         int64_t id;
 
         if (bytes_start_with(name, BYTES(TOKEN_PREFIX)) &&
-            bytes_to_i64(bytes_skip(name, sizeof(TOKEN_PREFIX) - 1), &id) == 0 &&
-            logits_value(talk, number, &value))
+            bytes_to_i64(bytes_skip(name, sizeof(TOKEN_PREFIX) - 1), &id) == 0 && logits_value(talk, number, &value))
             logits_answer_id(talk, id, value, number);
     }
 }
@@ -137,8 +136,7 @@ static enum logits_verdict read_chat(struct logits_talk *talk)
     if (!json_is(list, JSON_ARRAY))
         return logits_fail(talk, FAIL_UNSUPPORTED, NULL,
                            "This model's backend does not tell the log-probabilities of its tokens.");
-    logits_value(talk, json_member(doc, sampled, BYTES("logprob")),
-                 &value); /* may show that these are true logits */
+    logits_value(talk, json_member(doc, sampled, BYTES("logprob")), &value); /* may show that these are true logits */
     if (talk->stage == BEST_ASKED) {
         read_texts(talk, list);
         return LOGITS_DONE;

@@ -3,9 +3,10 @@
  *
  *     accept -> IDLE -> OPEN -> (DRAIN ->) IDLE -> ... -> OPEN -> FLUSH -> LINGER -> CLOSING
  *
- * The phase says what bytes mean and which timer runs; every entry point changes the state first and then calls
- * conn_settle(), which starts or stops reading and sets the timer. Nothing is called twice on the way: what an
- * owner's call would set off (the next pipelined request, the news of a broken socket) is left to the loop.
+ * The phase says what bytes mean and which timer runs; every entry point changes the state first and then
+ * calls conn_settle(), which starts or stops reading and sets the timer. Nothing is called twice on the way:
+ * what an owner's call would set off (the next pipelined request, the news of a broken socket) is left to the
+ * loop.
  */
 #include "entry/conn_private.h"
 
@@ -29,7 +30,7 @@ void conn_context_init(struct conn_context *context, uv_loop_t *loop, const stru
     context->idle_armed_ms = limits->idle_ms;
 }
 
-/* --- birth ----------------------------------------------------------------------------------------------- */
+/* --- birth ---------------------------------------------------------------------------------------------- */
 
 static void keep_peer(struct conn *conn, const struct sockaddr *peer)
 {
@@ -95,7 +96,7 @@ int conn_accept(struct conn_context *context, int descriptor, const struct socka
     return 0;
 }
 
-/* --- death ----------------------------------------------------------------------------------------------- */
+/* --- death ---------------------------------------------------------------------------------------------- */
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -174,12 +175,13 @@ void conn_become_idle(struct conn *conn)
     conn->fresh = true;
     conn->head_timed = false;
     conn->since = uv_now(conn->context->loop);
-    /* A small head stays where it is until the next one comes; a large one is not kept on an idle connection. */
+    /* A small head stays where it is until the next one comes; a large one is not kept on an idle
+     * connection. */
     if (http_in_held(conn->in) > 1024)
         conn_wake(conn);
 }
 
-/* --- what the owner says ----------------------------------------------------------------------------------- */
+/* --- what the owner says -------------------------------------------------------------------------------- */
 
 bool conn_may_keep(const struct conn *conn)
 {
@@ -212,9 +214,9 @@ void conn_finish(struct conn *conn, bool keep)
     conn_settle(conn);
 }
 
-/* Chunked and counted answers are visibly broken when the connection ends in the middle, and an end in order brings
- * the last bytes to the client. An HTTP/1.0 answer may have nothing but the end of the connection for its end: it
- * gets a reset, a moment later so that the last bytes are not lost with it. */
+/* Chunked and counted answers are visibly broken when the connection ends in the middle, and an end in
+ * order brings the last bytes to the client. An HTTP/1.0 answer may have nothing but the end of the
+ * connection for its end: it gets a reset, a moment later so that the last bytes are not lost with it. */
 void conn_cut(struct conn *conn)
 {
     if (conn->phase == CONN_CLOSING)
@@ -240,7 +242,8 @@ void conn_drain_all(struct conn_context *context)
     LIST_EACH(&context->conns, node) {
         struct conn *conn = LIST_ENTRY(node, struct conn, link);
 
-        if (conn->phase != CONN_IDLE || http_in_head_begun(conn->in) || conn->ahead.size || conn_readable(conn))
+        if (conn->phase != CONN_IDLE || http_in_head_begun(conn->in) || conn->ahead.size ||
+            conn_readable(conn))
             continue;
         conn->since = uv_now(context->loop);
         if (conn_unsent(conn))
@@ -270,7 +273,7 @@ void conn_wake(struct conn *conn)
     conn->woken = true;
 }
 
-/* --- questions --------------------------------------------------------------------------------------------- */
+/* --- questions ------------------------------------------------------------------------------------------ */
 
 void conn_set_owner(struct conn *conn, void *owner)
 {

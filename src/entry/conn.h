@@ -3,8 +3,9 @@
  * after the other; what a client sends ahead waits in a bounded buffer.
  *
  * A conn tells its owner what the client did and does what the owner says; it knows nothing of what is being
- * asked. After `gone` no event comes any more, and the conn frees itself once its handles are closed. No event
- * comes from inside conn_write(), conn_finish() or conn_cut(); all of them may be called inside any event.
+ * asked. After `gone` no event comes any more, and the conn frees itself once its handles are closed. No
+ * event comes from inside conn_write(), conn_finish() or conn_cut(); all of them may be called inside any
+ * event.
  */
 #pragma once
 
@@ -68,30 +69,30 @@ struct conn_context *conn_context_of(const struct conn *conn);
 /* "127.0.0.1:4711" or "unix"; stays until the conn is freed. */
 const char *conn_peer(struct conn *conn);
 
-/* Read the body of the open request: `body` and `body_end` will come (from the loop or from inside this call).
- * Sends 100 Continue when the client waits for it. */
+/* Read the body of the open request: `body` and `body_end` will come (from the loop or from inside this
+ * call). Sends 100 Continue when the client waits for it. */
 void conn_read_body(struct conn *conn);
 
 /* Send. The parts are written at once as far as the socket takes them, the rest is copied. False: more than
  * high water is unsent, wait for `drained`. Writing to a conn that is gone does nothing. */
 bool conn_write(struct conn *conn, const struct bytes *parts, unsigned count);
 
-/* Nothing may be written after this, the answer is complete. KEEP: the next request on this connection is read,
- * after the rest of this one's body was read and thrown away (up to a bound); else, or when conn_may_keep() says
- * no, the connection is closed in an orderly way: send all, half-close, linger up to 2 s so that the client can
- * read. */
+/* Nothing may be written after this, the answer is complete. KEEP: the next request on this connection is
+ * read, after the rest of this one's body was read and thrown away (up to a bound); else, or when
+ * conn_may_keep() says no, the connection is closed in an orderly way: send all, half-close, linger up to
+ * 2 s so that the client can read. */
 void conn_finish(struct conn *conn, bool keep);
 
-/* The answer is broken: what is queued is sent as far as the socket takes it now, then the connection is cut, so
- * that the client sees no orderly end. `gone` does not come. */
+/* The answer is broken: what is queued is sent as far as the socket takes it now, then the connection is
+ * cut, so that the client sees no orderly end. `gone` does not come. */
 void conn_cut(struct conn *conn);
 
-/* No keep-alive any more: close every conn that serves no request, and each other one after its answer. A client
- * that has connected and not yet asked has a second to do so. */
+/* No keep-alive any more: close every conn that serves no request, and each other one after its answer. A
+ * client that has connected and not yet asked has a second to do so. */
 void conn_drain_all(struct conn_context *context);
 
 /* Bytes not yet taken by the socket. */
 size_t conn_unsent(const struct conn *conn);
-/* After this answer the connection can be kept: the client wants it, we are not draining, and what is unread of
- * the body is short. Ask before writing the head. */
+/* After this answer the connection can be kept: the client wants it, we are not draining, and what is
+ * unread of the body is short. Ask before writing the head. */
 bool conn_may_keep(const struct conn *conn);

@@ -1,5 +1,6 @@
 /*
- * A conn from the inside, for the four files that make it: conn.c (life), conn_read.c, conn_write.c, conn_timer.c.
+ * A conn from the inside, for the four files that make it: conn.c (life), conn_read.c, conn_write.c,
+ * conn_timer.c.
  */
 #pragma once
 

@@ -1,9 +1,9 @@
 /*
- * Input. What was read is pumped through http_in for as long as the phase wants it; the owner's calls inside an
- * event only change the phase, and the pump goes round again. What is not wanted yet waits in `ahead`.
+ * Input. What was read is pumped through http_in for as long as the phase wants it; the owner's calls inside
+ * an event only change the phase, and the pump goes round again. What is not wanted yet waits in `ahead`.
  *
- * While a request is open the socket is read, wanted or not, because the end of the input is how a client is seen to
- * leave. Only when `ahead` is full reading stops, and the timer looks at the socket instead.
+ * While a request is open the socket is read, wanted or not, because the end of the input is how a client is
+ * seen to leave. Only when `ahead` is full reading stops, and the timer looks at the socket instead.
  */
 #include "entry/conn_private.h"
 
@@ -11,7 +11,7 @@
 
 #include <sys/socket.h>
 
-/* --- the pump ---------------------------------------------------------------------------------------------- */
+/* --- the pump ------------------------------------------------------------------------------------------- */
 
 static bool wants(const struct conn *conn, size_t size)
 {
@@ -121,7 +121,7 @@ void conn_pump(struct conn *conn)
         buffer_deinit(&conn->ahead);
 }
 
-/* --- the socket -------------------------------------------------------------------------------------------- */
+/* --- the socket ----------------------------------------------------------------------------------------- */
 
 static void discard(struct conn *conn, size_t size)
 {
@@ -221,7 +221,7 @@ bool conn_readable(const struct conn *conn)
            recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-/* --- the body ---------------------------------------------------------------------------------------------- */
+/* --- the body ------------------------------------------------------------------------------------------- */
 
 void conn_read_body(struct conn *conn)
 {

@@ -1,13 +1,13 @@
 /*
- * Time. Each conn has one timer and a few stored times; what is due is computed from them. The timer is never moved
- * to a later time: it fires early, finds that nothing is due, and is set anew. So a busy connection touches the
- * timer heap about once per idle time, not once per request.
+ * Time. Each conn has one timer and a few stored times; what is due is computed from them. The timer is never
+ * moved to a later time: it fires early, finds that nothing is due, and is set anew. So a busy connection
+ * touches the timer heap about once per idle time, not once per request.
  */
 #include "entry/conn_private.h"
 
 #include <poll.h>
 
-/* --- what is due ------------------------------------------------------------------------------------------- */
+/* --- what is due ---------------------------------------------------------------------------------------- */
 
 static uint64_t idle_due(const struct conn *conn)
 {
@@ -61,7 +61,7 @@ static uint64_t next_due(const struct conn *conn)
     return due < stall ? due : stall;
 }
 
-/* --- doing it ---------------------------------------------------------------------------------------------- */
+/* --- doing it ------------------------------------------------------------------------------------------- */
 
 /* The client closed, and the end of its input is behind bytes that nobody reads. */
 static void watch(struct conn *conn)

@@ -1,7 +1,7 @@
 /*
- * Output. While the socket keeps up, everything leaves in one writev and nothing is copied or allocated. What does
- * not fit is copied: one buffer is with libuv, the other gathers what is written meanwhile, so a slow client costs
- * one write per turn of the two, however many pieces there were.
+ * Output. While the socket keeps up, everything leaves in one writev and nothing is copied or allocated. What
+ * does not fit is copied: one buffer is with libuv, the other gathers what is written meanwhile, so a slow
+ * client costs one write per turn of the two, however many pieces there were.
  */
 #include "entry/conn_private.h"
 

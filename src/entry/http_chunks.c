@@ -1,9 +1,9 @@
 /*
- * One byte at a time around the data, so that no cut into reads can matter. A size is hex digits and CR LF, nothing
- * else: extensions have no use here and a long history of hiding things, and they are refused.
+ * One byte at a time around the data, so that no cut into reads can matter. A size is hex digits and CR LF,
+ * nothing else: extensions have no use here and a long history of hiding things, and they are refused.
  *
- * Bytes that are not data may be at most OVERHEAD_BYTES, and one for every sixteen of data: long bodies in chunks of
- * an honest size pass, a body of chunks of one byte does not.
+ * Bytes that are not data may be at most OVERHEAD_BYTES, and one for every sixteen of data: long bodies in
+ * chunks of an honest size pass, a body of chunks of one byte does not.
  */
 #include "entry/http_chunks.h"
 

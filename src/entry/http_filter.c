@@ -1,7 +1,7 @@
 /*
- * A head is lines of plain bytes, each ended by CR LF, the last one empty. Whatever else a parser may take for a line
- * end (a lone CR, a lone LF, a folded line) is refused here, so no version of llhttp gets to see it. The verdict on a
- * byte depends only on the bytes before it, never on how they were cut into reads.
+ * A head is lines of plain bytes, each ended by CR LF, the last one empty. Whatever else a parser may take
+ * for a line end (a lone CR, a lone LF, a folded line) is refused here, so no version of llhttp gets to see
+ * it. The verdict on a byte depends only on the bytes before it, never on how they were cut into reads.
  */
 #include "entry/http_filter.h"
 
@@ -51,7 +51,8 @@ static size_t plain_run(struct bytes view)
     return at;
 }
 
-static bool end_of_line(struct http_filter *filter, const struct http_in_limits *limits, struct http_fault *fault)
+static bool end_of_line(struct http_filter *filter, const struct http_in_limits *limits,
+                        struct http_fault *fault)
 {
     filter->state = NEXT_LINE;
     if (filter->lines > limits->headers)
@@ -105,7 +106,8 @@ bool http_filter_head(struct http_filter *filter, const struct http_in_limits *l
 
         if (room == 0)
             return http_refuse(fault, FAIL_HEAD_TOO_LARGE,
-                               filter->lines == 0 ? "The request line is too long." : "The head is too long.");
+                               filter->lines == 0 ? "The request line is too long."
+                                                  : "The head is too long.");
         if (filter->state == LINE)
             run = plain_run((struct bytes){view.data + at, view.size - at < room ? view.size - at : room});
         if (run == 0) {

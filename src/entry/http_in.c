@@ -1,9 +1,9 @@
 /*
- * A head is gathered through the filter into a buffer of its own until it is whole, and llhttp reads it in one go: so
- * every span is in one piece and no rule has to think of cuts. The request line is read twice, by the rules and by
- * llhttp, and so are framing and field count; if the two do not agree, the request is refused. llhttp stops where the
- * head ends; bodies are framed here and in http_chunks.c, where a few lines are all it takes, and the upgrade mode of
- * llhttp is never entered.
+ * A head is gathered through the filter into a buffer of its own until it is whole, and llhttp reads it in
+ * one go: so every span is in one piece and no rule has to think of cuts. The request line is read twice, by
+ * the rules and by llhttp, and so are framing and field count; if the two do not agree, the request is
+ * refused. llhttp stops where the head ends; bodies are framed here and in http_chunks.c, where a few lines
+ * are all it takes, and the upgrade mode of llhttp is never entered.
  */
 #include "entry/http_in.h"
 
@@ -49,7 +49,7 @@ struct http_in *http_in_free(struct http_in *in)
     return alloc_free(in);
 }
 
-/* --- llhttp ---------------------------------------------------------------------------------------------------- */
+/* --- llhttp --------------------------------------------------------------------------------------------- */
 
 /* One run of llhttp over one head. */
 struct reading {
@@ -113,8 +113,8 @@ static const llhttp_settings_t settings = {
     .on_headers_complete = on_head_complete,
 };
 
-/* The line has passed the rules, so a complaint about its words is about a method llhttp does not know, or knows for
- * another protocol. */
+/* The line has passed the rules, so a complaint about its words is about a method llhttp does not know, or
+ * knows for another protocol. */
 static bool explain(llhttp_errno_t error, struct http_fault *fault)
 {
     if (fault->message)
@@ -124,7 +124,8 @@ static bool explain(llhttp_errno_t error, struct http_fault *fault)
     case HPE_INVALID_CONSTANT:
         return http_refuse(fault, FAIL_NOT_IMPLEMENTED, "The method is not known here.");
     case HPE_INVALID_TRANSFER_ENCODING:
-        return http_refuse(fault, FAIL_NOT_IMPLEMENTED, "Transfer-Encoding must be one field saying chunked.");
+        return http_refuse(fault, FAIL_NOT_IMPLEMENTED,
+                           "Transfer-Encoding must be one field saying chunked.");
     case HPE_INVALID_CONTENT_LENGTH:
     case HPE_UNEXPECTED_CONTENT_LENGTH:
         return http_refuse(fault, FAIL_BAD_HTTP, "The length of the body is not clear.");
@@ -168,7 +169,7 @@ static bool read_by_llhttp(struct http_in *in)
     return true;
 }
 
-/* --- steps ----------------------------------------------------------------------------------------------------- */
+/* --- steps ---------------------------------------------------------------------------------------------- */
 
 static enum http_in_step fail(struct http_in *in)
 {
@@ -179,8 +180,9 @@ static enum http_in_step fail(struct http_in *in)
 static bool parse_head(struct http_in *in)
 {
     const char *end = rawmemchr(in->head.data, '\r');
+    struct bytes line = {in->head.data, (size_t)(end - in->head.data)};
 
-    if (!http_rules_line((struct bytes){in->head.data, (size_t)(end - in->head.data)}, &in->request, &in->fault))
+    if (!http_rules_line(line, &in->request, &in->fault))
         return false;
     return read_by_llhttp(in);
 }
@@ -245,7 +247,7 @@ enum http_in_step http_in_next(struct http_in *in, struct bytes *input, struct b
     }
 }
 
-/* --- questions ------------------------------------------------------------------------------------------------- */
+/* --- questions ------------------------------------------------------------------------------------------ */
 
 const struct http_request *http_in_request(const struct http_in *in)
 {

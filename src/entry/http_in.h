@@ -1,11 +1,12 @@
 /*
  * HTTP/1.0 and 1.1 requests out of bytes (RFC 9112), strictly. The only door to llhttp.
  *
- * Before llhttp sees a byte of a head, a filter of our own has checked its line ends and sizes; after it, the head is
- * checked against the rules that llhttp lacks. Bodies are framed here as strictly. After any error the connection must
- * not be parsed on.
+ * Before llhttp sees a byte of a head, a filter of our own has checked its line ends and sizes; after it, the
+ * head is checked against the rules that llhttp lacks. Bodies are framed here as strictly. After any error
+ * the connection must not be parsed on.
  *
- * An offer to upgrade to h2c is passed over: the request is an ordinary one, its connection closes after the answer.
+ * An offer to upgrade to h2c is passed over: the request is an ordinary one, its connection closes after the
+ * answer.
  */
 #pragma once
 

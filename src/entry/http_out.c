@@ -1,6 +1,6 @@
 /*
- * A head is put together by appending; nothing is formatted but numbers. The date changes once a second, so each
- * thread keeps its text for that long.
+ * A head is put together by appending; nothing is formatted but numbers. The date changes once a second, so
+ * each thread keeps its text for that long.
  */
 #include "entry/http_out.h"
 
@@ -48,7 +48,8 @@ static const struct {
 
 const char *http_status_text(unsigned status)
 {
-    static const char *const classes[] = {"Informational", "Success", "Redirection", "Client Error", "Server Error"};
+    static const char *const classes[] = {"Informational", "Success", "Redirection", "Client Error",
+                                          "Server Error"};
 
     for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
         if (statuses[i].status == status)
@@ -73,8 +74,8 @@ static struct bytes date_text(void)
         struct tm tm;
 
         gmtime_r(&seconds, &tm);
-        snprintf(date.text, sizeof(date.text), "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
-                 months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+        snprintf(date.text, sizeof(date.text), "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday],
+                 tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
         date.second = now;
     }
     return (struct bytes){date.text, 29};

@@ -1,6 +1,6 @@
 /*
- * Strict where two readers of one request could differ. What frames a request has exactly one spelling here; what is
- * not understood is refused rather than guessed; a field that is not in the table is not looked at.
+ * Strict where two readers of one request could differ. What frames a request has exactly one spelling here;
+ * what is not understood is refused rather than guessed; a field that is not in the table is not looked at.
  */
 #include "entry/http_rules.h"
 
@@ -14,11 +14,13 @@ static const struct {
 #undef HTTP_FIELD_ROW
 };
 
-/* Beside the fields above: what RFC 9110 6.5.1 forbids in a trailer, as far as it could ever matter to anybody. */
+/* Beside the fields above: what RFC 9110 6.5.1 forbids in a trailer, as far as it could ever matter to
+ * anybody. */
 static const char *const head_only[] = {
     "age", "cache-control", "cookie", "date", "expires", "forwarded", "if-match", "if-modified-since",
     "if-none-match", "if-range", "if-unmodified-since", "keep-alive", "location", "max-forwards", "pragma",
-    "proxy-authenticate", "proxy-authorization", "proxy-connection", "range", "retry-after", "set-cookie", "te",
+    "proxy-authenticate", "proxy-authorization", "proxy-connection", "range", "retry-after", "set-cookie",
+    "te",
     "trailer", "vary", "warning", "www-authenticate",
 };
 
@@ -27,7 +29,7 @@ static const struct {
     enum http_method method;
 } methods[] = {{"POST", HTTP_POST_}, {"GET", HTTP_GET_}, {"HEAD", HTTP_HEAD_}, {"OPTIONS", HTTP_OPTIONS_}};
 
-/* --- words ----------------------------------------------------------------------------------------------------- */
+/* --- words ---------------------------------------------------------------------------------------------- */
 
 static bool is_alnum(char byte)
 {
@@ -73,7 +75,7 @@ static size_t find_field(struct bytes name)
     return i;
 }
 
-/* --- the request line ------------------------------------------------------------------------------------------ */
+/* --- the request line ----------------------------------------------------------------------------------- */
 
 static bool check_version(struct bytes version, struct http_request *request, struct http_fault *fault)
 {
@@ -112,10 +114,12 @@ static bool check_target(struct bytes target, struct http_request *request, stru
 
     for (size_t i = 0; i < target.size; i++)
         if (target.data[i] <= ' ' || target.data[i] > '~' || target.data[i] == '#')
-            return http_refuse(fault, FAIL_BAD_HTTP, "The request target holds a byte that must not be there.");
+            return http_refuse(fault, FAIL_BAD_HTTP,
+                               "The request target holds a byte that must not be there.");
     if (target.size == 0 ||
         (target.data[0] != '/' && !(request->method == HTTP_OPTIONS_ && bytes_equal(target, BYTES("*")))))
-        return http_refuse(fault, FAIL_BAD_HTTP, "The request target must be a path that begins with a slash.");
+        return http_refuse(fault, FAIL_BAD_HTTP,
+                           "The request target must be a path that begins with a slash.");
     mark = memchr(target.data, '?', target.size);
     request->path = target;
     request->query = BYTES_NONE;
@@ -145,7 +149,7 @@ bool http_rules_line(struct bytes line, struct http_request *request, struct htt
     return check_target((struct bytes){rest.data, (size_t)(last - rest.data)}, request, fault);
 }
 
-/* --- the fields ------------------------------------------------------------------------------------------------ */
+/* --- the fields ----------------------------------------------------------------------------------------- */
 
 /* `Content_Length` is an ordinary name to one reader and a length to another. */
 static bool is_twin(struct bytes name)
@@ -172,7 +176,8 @@ static void read_connection(struct http_rules *rules, struct bytes value)
     }
 }
 
-bool http_rules_field(struct http_rules *rules, struct bytes name, struct bytes value, struct http_fault *fault)
+bool http_rules_field(struct http_rules *rules, struct bytes name, struct bytes value,
+                      struct http_fault *fault)
 {
     size_t field;
 
@@ -189,7 +194,8 @@ bool http_rules_field(struct http_rules *rules, struct bytes name, struct bytes 
     if (rules->counts[field] == 0)
         rules->values[field] = value;
     else if (field == HTTP_FIELD_CODING)
-        return http_refuse(fault, FAIL_NOT_IMPLEMENTED, "Transfer-Encoding must be one field saying chunked.");
+        return http_refuse(fault, FAIL_NOT_IMPLEMENTED,
+                           "Transfer-Encoding must be one field saying chunked.");
     else if (fields[field].once)
         return http_refuse(fault, FAIL_BAD_HTTP, "A header that may come once came twice.");
     rules->counts[field] = 1;
@@ -227,7 +233,8 @@ static bool read_length(struct bytes value, uint64_t *ret, struct http_fault *fa
     return true;
 }
 
-static bool check_framing(const struct http_rules *rules, struct http_request *request, struct http_fault *fault)
+static bool check_framing(const struct http_rules *rules, struct http_request *request,
+                          struct http_fault *fault)
 {
     if (rules->counts[HTTP_FIELD_CODING]) {
         if (request->minor == 0)
@@ -246,7 +253,8 @@ static bool check_framing(const struct http_rules *rules, struct http_request *r
     return true;
 }
 
-static bool check_expect(const struct http_rules *rules, struct http_request *request, struct http_fault *fault)
+static bool check_expect(const struct http_rules *rules, struct http_request *request,
+                         struct http_fault *fault)
 {
     if (rules->counts[HTTP_FIELD_EXPECT] == 0)
         return true;
@@ -256,9 +264,11 @@ static bool check_expect(const struct http_rules *rules, struct http_request *re
     return true;
 }
 
-/* An offer to go on in HTTP/2 may be passed over (RFC 9110 7.8), and ordinary clients make it; the connection ends
- * after the answer, so no byte behind the offer is ever read. Who asks for anything else needs what is not here. */
-static bool check_upgrade(const struct http_rules *rules, struct http_request *request, struct http_fault *fault)
+/* An offer to go on in HTTP/2 may be passed over (RFC 9110 7.8), and ordinary clients make it; the
+ * connection ends after the answer, so no byte behind the offer is ever read. Who asks for anything else
+ * needs what is not here. */
+static bool check_upgrade(const struct http_rules *rules, struct http_request *request,
+                          struct http_fault *fault)
 {
     if (rules->counts[HTTP_FIELD_UPGRADE] == 0)
         return true;
@@ -281,7 +291,7 @@ bool http_rules_head(const struct http_rules *rules, struct http_request *reques
            check_expect(rules, request, fault) && check_upgrade(rules, request, fault);
 }
 
-/* --- trailers -------------------------------------------------------------------------------------------------- */
+/* --- trailers ------------------------------------------------------------------------------------------- */
 
 bool http_rules_trailer(struct bytes name)
 {

@@ -1,6 +1,6 @@
 /*
- * What a head must be beyond what llhttp checks: the request line, the fields that frame and steer a request, and
- * which names a trailer may carry. Knows nothing of llhttp. Private to entry/.
+ * What a head must be beyond what llhttp checks: the request line, the fields that frame and steer a request,
+ * and which names a trailer may carry. Knows nothing of llhttp. Private to entry/.
  */
 #pragma once
 
@@ -36,7 +36,8 @@ struct http_rules {
 bool http_rules_line(struct bytes line, struct http_request *request, struct http_fault *fault);
 
 /* One field, in order; VALUE reaches up to its CR, spaces and all. */
-bool http_rules_field(struct http_rules *rules, struct bytes name, struct bytes value, struct http_fault *fault);
+bool http_rules_field(struct http_rules *rules, struct bytes name, struct bytes value,
+                      struct http_fault *fault);
 
 /* All fields were seen. Fills in the rest of REQUEST. */
 bool http_rules_head(const struct http_rules *rules, struct http_request *request, struct http_fault *fault);

@@ -1,10 +1,11 @@
 /*
- * Accepting is done by hand on a polled descriptor, because libuv's own way accepts without limit, closes clients
- * without a word when descriptors run out, and cannot be asked to take what waits before it closes.
+ * Accepting is done by hand on a polled descriptor, because libuv's own way accepts without limit, closes
+ * clients without a word when descriptors run out, and cannot be asked to take what waits before it closes.
  *
- * A client that cannot be served now gets a short 503. Its socket is kept for a moment, half-closed, since closing at
- * once would meet the request on its way with a reset that may overtake the answer. When descriptors run out, a spare
- * one is spent on telling a few clients, and then the listener rests, so that it never spins.
+ * A client that cannot be served now gets a short 503. Its socket is kept for a moment, half-closed, since
+ * closing at once would meet the request on its way with a reset that may overtake the answer. When
+ * descriptors run out, a spare one is spent on telling a few clients, and then the listener rests, so that it
+ * never spins.
  */
 #include "entry/listener.h"
 
@@ -46,7 +47,7 @@ struct listener {
     unsigned refused_next;
 };
 
-/* --- refusing ------------------------------------------------------------------------------------------------- */
+/* --- refusing ------------------------------------------------------------------------------------------- */
 
 static void send_refusal(int descriptor)
 {
@@ -112,7 +113,7 @@ static void start_timer(struct listener *listener)
         uv_timer_start(&listener->timer, on_timer, REST_MS, 0);
 }
 
-/* --- accepting ------------------------------------------------------------------------------------------------ */
+/* --- accepting ------------------------------------------------------------------------------------------ */
 
 /* No descriptor is left. Give up the spare one to tell some of those who wait. */
 static void refuse_by_spare(struct listener *listener)
@@ -167,7 +168,8 @@ static bool accept_one(struct listener *listener)
 {
     struct sockaddr_storage peer = {0};
     socklen_t size = sizeof(peer);
-    int descriptor = accept4(listener->socket.descriptor, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int descriptor = accept4(listener->socket.descriptor, (struct sockaddr *)&peer, &size,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (descriptor < 0)
         return accept_failed(listener, errno);
@@ -202,7 +204,7 @@ static void on_timer(uv_timer_t *timer)
     listener->resting = false;
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------------- */
 
 static void on_closed(uv_handle_t *handle)
 {

@@ -15,9 +15,9 @@ struct listener_gate {
     void *data;
 };
 
-/* Open ADDRESS for CONTEXT. Several workers may open the same host and port. A unix socket has one descriptor: the
- * first opener binds it and the others get INHERITED, a duplicate of it (else -1), which is the listener's from now
- * on. GATE may be NULL: everybody is let in. 0, or libuv's code. */
+/* Open ADDRESS for CONTEXT. Several workers may open the same host and port. A unix socket has one
+ * descriptor: the first opener binds it and the others get INHERITED, a duplicate of it (else -1), which
+ * is the listener's from now on. GATE may be NULL: everybody is let in. 0, or libuv's code. */
 int listener_open(struct conn_context *context, const struct config_address *address, int inherited,
                   const struct listener_gate *gate, struct listener **ret);
 
@@ -29,6 +29,6 @@ const char *listener_name(const struct listener *listener);
 /* The port in use; 0 for a unix socket. */
 uint16_t listener_port(const struct listener *listener);
 
-/* Accept what already waits, then stop listening; the memory goes once the loop has closed the handles. NULL is fine.
- * Returns NULL: worker->listener = listener_close(worker->listener). */
+/* Accept what already waits, then stop listening; the memory goes once the loop has closed the handles.
+ * NULL is fine. Returns NULL: worker->listener = listener_close(worker->listener). */
 struct listener *listener_close(struct listener *listener);

@@ -1,6 +1,6 @@
 /*
- * Making sockets that listen: TCP ones that several workers can share a port with, and unix ones that survive the
- * file a dead process left behind.
+ * Making sockets that listen: TCP ones that several workers can share a port with, and unix ones that survive
+ * the file a dead process left behind.
  */
 #include "entry/listening.h"
 

@@ -51,7 +51,7 @@ struct transfer_target {
     struct list idle; /* transfers with a handle set up for this target; the last one in is the first one out */
     unsigned live;    /* transfers that are not idle */
     struct curl_slist *headers[HEADERS_COUNT];
-    char *url; /* without a path: that comes with each request */
+    CURLU *url; /* parsed once, without a path: that comes with each request */
     char *unix_path, *ca_file;
     uint32_t connect_ms;
     bool tls;

@@ -35,10 +35,11 @@ static void set_up(struct transfer *transfer)
     transfer_set_callbacks(transfer);
     if (target->tls)
         set_up_tls(easy, target);
-    SET(easy, CURLOPT_URL, target->url);
+    SET(easy, CURLOPT_CURLU, target->url);
     if (target->unix_path)
         SET(easy, CURLOPT_UNIX_SOCKET_PATH, target->unix_path);
-    SET(easy, CURLOPT_PROXY, ""); /* not even the environment's */
+    SET(easy, CURLOPT_PROXY, ""); /* not even the environment's, */
+    SET(easy, CURLOPT_NOPROXY, "*"); /* which is not even asked */
     SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(easy, CURLOPT_FOLLOWLOCATION, 0L);

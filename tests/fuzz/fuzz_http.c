@@ -1,6 +1,6 @@
 /*
- * Any bytes through http_in: whole, byte by byte, and cut in two where the last input byte says. All three must give
- * the same account, and no view may lead outside its memory.
+ * Any bytes through http_in: whole, byte by byte, and cut in two where the last input byte says. All three
+ * must give the same account, and no view may lead outside its memory.
  */
 #include "entry/http_in.h"
 
@@ -54,7 +54,8 @@ static void tell_head(struct account *account)
     for (size_t i = 0; i < request->path.size; i++)
         REQUIRE(request->path.data[i] > ' ' && request->path.data[i] <= '~' && request->path.data[i] != '?');
     for (size_t i = 0; i < request->authorization.size; i++)
-        REQUIRE((unsigned char)request->authorization.data[i] >= ' ' || request->authorization.data[i] == '\t');
+        REQUIRE((unsigned char)request->authorization.data[i] >= ' ' ||
+                request->authorization.data[i] == '\t');
     REQUIRE(request->minor <= 1);
     REQUIRE(!request->chunked || (request->content_length == 0 && request->minor == 1));
     REQUIRE(request->has_body == (request->chunked || request->content_length > 0));

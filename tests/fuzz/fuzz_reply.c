@@ -116,12 +116,10 @@ static void talk_logits(enum config_kind kind, struct bytes rest, bool filtered)
     request.top_k = 3;
     if (!filtered)
         request.field[FIELD_FILTER_VOCABULARY] = 0;
-    talk = logits_start(&(struct backend_ask){.request = &request,
-                                              .backend = &backend,
-                                              .kind = kind,
-                                              .upstream_model = BYTES("m"),
-                                              .arena = &arena},
-                        &failure);
+    talk = logits_start(
+        &(struct backend_ask){
+            .request = &request, .backend = &backend, .kind = kind, .upstream_model = BYTES("m"), .arena = &arena},
+        &failure);
     if (talk && logits_next(talk, 0, BYTES_NONE, &asked, &answer, &failure) == LOGITS_ASK)
         while (rest.size) {
             struct bytes reply = next_line(&rest);

@@ -73,6 +73,7 @@ class Request:
         except ValueError:
             self.json = None
         self.written = 0            # events of the answer handed to the socket
+        self.stalled = False        # +stall_after has been reached
         self.answered = None        # when the whole answer was handed over
         self.ended = None           # "fin" or "rst": the gateway ended this connection during or after this request
         self.ended_at = None
@@ -316,7 +317,7 @@ class Answer:
             headers.append(("Location", faults["302"] or "http://127.0.0.1:1/"))
         headers += [("Content-Type", kind), ("X-Provider-Secret", "do-not-forward")]
         close = "close" in faults
-        if not close and status != 101:
+        if (not close or "cl" in faults) and status != 101:
             headers.append(("Content-Length", len(body) + int(faults.get("cl") or 0)))
         if "2cl" in faults:
             headers.append(("Content-Length", len(body) + 7))
@@ -328,7 +329,8 @@ class Answer:
         for i in range(0, len(body), 1 << 16):
             await self.connection.write(body[i:i + (1 << 16)])
         self.request.written = 1
-        return not close and status != 101
+        # A body that is too short ends with the connection.
+        return not close and status != 101 and int(faults.get("cl") or 0) <= 0 and "2cl" not in faults
 
 
 class Provider:

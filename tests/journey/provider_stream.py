@@ -52,7 +52,7 @@ def trouble(kind, faults):
     }
     for name, text in forms.items():
         if name in faults:
-            return int(faults[name] or 2), text.encode()
+            return int(faults[name] if faults[name] else 2), text.encode()
     return None
 
 
@@ -143,6 +143,7 @@ async def stops(answer, writer, number, text):
         return True
     if now("stall_after"):
         with answer.provider.changed:
+            answer.request.stalled = True
             answer.provider.changed.notify_all()
         await asyncio.Event().wait()
     if now("halfevent"):

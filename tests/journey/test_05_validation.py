@@ -224,8 +224,11 @@ def test_goodfire_wording(gateway, provider, change, place, kind, message, value
 
 def test_goodfire_limits_are_floats_in_the_text(gateway):
     answer = gateway.goodfire({**BASE, "top_p": 1.1})
-    assert answer.body == (b'{"detail":[{"type":"less_than_equal","loc":["body","top_p"],"msg":"Input should be less '
-                           b'than or equal to 1","input":1.1,"ctx":{"le":1.0}}]}')
+    # What follows is for OpenAI SDKs that are pointed at this door.
+    assert answer.body.startswith(
+        b'{"detail":[{"type":"less_than_equal","loc":["body","top_p"],"msg":"Input should be less than or equal to 1",'
+        b'"input":1.1,"ctx":{"le":1.0}}]')
+    assert set(answer.json()) <= {"detail", "error"}
 
 
 def test_goodfire_too_many_messages(gateway, provider):

@@ -273,7 +273,7 @@ def test_what_goodfire_cannot_do_is_refused(house, providers, change, param):
 
 
 def test_goodfire_gets_only_what_it_knows(house, providers):
-    body = sent(house, providers, "goodfire", stop="END", user="u", presence_penalty=0.5, store=False, temperature=0.3)
+    body = sent(house, providers, "goodfire", stop="END", user="u", store=False, temperature=0.3)
     assert set(body) <= {"model", "messages", "stream", "max_completion_tokens", "top_p", "temperature", "stop", "seed"}
     assert body["stop"] == ["END"] and body["temperature"] == 0.3
 

@@ -13,7 +13,7 @@ CONTROLLER = {"interventions": [{"mode": "nudge", "features": {"features": [FEAT
               "max_nudge_entropy": None}
 EMPTY = {**CONTROLLER, "interventions": [], "name": "controller__14004510"}
 # What Variant.json() of the SDK writes for the same steering.
-VARIANT = {"base_model": "meta-llama/Llama-3.3-70B-Instruct", "edits": [
+VARIANT = {"base_model": "goodfire", "edits": [
     {"feature_id": "00000000-0000-0000-0000-000000000007", "feature_label": "pirates", "index_in_sae": 3,
      "value": 0.5}], "scopes": []}
 

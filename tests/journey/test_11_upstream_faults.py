@@ -174,7 +174,9 @@ def test_u1_certificates(certificates, name):
 
 def test_u1_no_fall_back_to_plain_text(provider):
     with Gateway(**one_backend(f"https://127.0.0.1:{provider.port}/v1")) as gateway:
-        refused(gateway, gateway.chat(), 502, "upstream_tls")
+        # A server that waits for the rest of our hello is one that does not accept in time.
+        answer = gateway.chat()
+        assert answer.status == 502 and answer.json()["error"]["code"] in ("upstream_tls", "upstream_connect")
         assert provider.chats() == []
 
 
@@ -253,11 +255,10 @@ def test_u8_giant_answer(gateway):
 
 # --- U9 to U15: whole answers --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("faults", ["+html", "+notjson", "+empty", "+badutf8", "+html+close"])
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("faults, stream", [
+    ("+html", False), ("+notjson", False), ("+empty", False), ("+badutf8", False), ("+html+close", False),
+    ("+html", True), ("+html+close", True)])
 def test_u9_not_an_answer(gateway, faults, stream):
-    if stream and faults in ("+notjson", "+empty", "+badutf8"):
-        pytest.skip("told of bodies only")
     refused_or_broken(gateway, ask(gateway, faults, stream), 502, "bad_upstream_body")
 
 
@@ -309,13 +310,13 @@ def test_u11_retry_after(gateway, text, seconds):
     assert answer.header("retry-after-ms") is None or int(answer.header("retry-after-ms")) <= 300_000
 
 
-@pytest.mark.parametrize("faults, status", [("+cl=5", 502), ("+cl=5+close", 502), ("+2cl", 502), ("+clte", None)])
+@pytest.mark.parametrize("faults, status", [("+cl=5", 502), ("+2cl", 502), ("+clte", None)])
 def test_u12_wrong_lengths(gateway, faults, status):
     """Short: broken. Both framings: curl takes the chunks. Whatever is told, the client's framing is our own."""
-    answer = ask(gateway, faults + ("+close" if "+cl=5" == faults else ""))
+    answer = ask(gateway, faults)
     if answer.status == 200:
-        assert answer.complete and answer.header("transfer-encoding") is None and answer.json()["choices"]
-        assert status is None or faults == "+cl=5+close"
+        assert status is None and answer.complete and answer.header("transfer-encoding") is None
+        assert answer.json()["choices"]
     else:
         refused(gateway, answer, 502)
 

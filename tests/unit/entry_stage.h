@@ -1,6 +1,6 @@
 /*
- * A stage for conns: one loop, one listener, an owner that acts by the path it is asked for, and clients on real
- * sockets. Everything runs in one thread; whoever waits turns the loop.
+ * A stage for conns: one loop, one listener, an owner that acts by the path it is asked for, and clients on
+ * real sockets. Everything runs in one thread; whoever waits turns the loop.
  */
 #pragma once
 
@@ -40,7 +40,18 @@ static const struct conn_limits usual_limits = {
     .high_water = 65536, .low_water = 16384, .ahead_bytes = 16384,
 };
 
-/* --- the owner --------------------------------------------------------------------------------------------- */
+static inline struct conn_limits limits_with(uint32_t header, uint32_t body, uint32_t idle, uint32_t stall)
+{
+    struct conn_limits limits = usual_limits;
+
+    limits.header_ms = header;
+    limits.body_ms = body;
+    limits.idle_ms = idle;
+    limits.stall_ms = stall;
+    return limits;
+}
+
+/* --- the owner ------------------------------------------------------------------------------------------ */
 
 static void answer(struct conn *conn, unsigned status, struct bytes body)
 {
@@ -54,8 +65,8 @@ static void answer(struct conn *conn, unsigned status, struct bytes body)
     conn_finish(conn, true);
 }
 
-/* /now answers at once, /hold is left to the test, /cut writes half an answer; the others read their body first and
- * get their path for an answer. */
+/* /now answers at once, /hold is left to the test, /cut writes half an answer; the others read their body
+ * first and get their path for an answer. */
 static void on_request(struct conn *conn, const struct http_request *request)
 {
     assert_false(stage.inside);
@@ -119,7 +130,7 @@ static void on_conn_closed(struct conn_context *context)
     stage.closed++;
 }
 
-/* --- the stage --------------------------------------------------------------------------------------------- */
+/* --- the stage ------------------------------------------------------------------------------------------ */
 
 static const struct conn_events events = {.request = on_request, .body = on_body, .body_end = on_body_end,
                                           .refuse = on_refuse, .drained = on_drained, .gone = on_gone};
@@ -177,7 +188,7 @@ static void close_stage(void)
     alloc_free(stage.context);
 }
 
-/* --- clients ----------------------------------------------------------------------------------------------- */
+/* --- clients -------------------------------------------------------------------------------------------- */
 
 static int client_connect(void)
 {
@@ -208,7 +219,8 @@ static void client_send(int client, const char *text)
     client_send_bytes(client, text, strlen(text));
 }
 
-/* Read what is there into TEXT (NUL-terminated): the errno of the end, -1 when there is no end yet, 0 for EOF. */
+/* Read what is there into TEXT (NUL-terminated): the errno of the end, -1 when there is no end yet, 0 for
+ * EOF. */
 static int client_read(int client, struct buffer *text)
 {
     ssize_t size;

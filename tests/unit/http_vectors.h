@@ -1,8 +1,8 @@
 /*
  * What arrives at the door, and what must come of it. Each outcome is written as the parser's own account:
- * `METHOD PATH?QUERY 1.MINOR {BODY}` for each message, with `close` and `expect` where they hold; `...` when more is
- * awaited; `!STATUS` for a refusal, after which nothing is read. The limits: line 256, head 1024, 12 fields, overhead
- * 128 bytes.
+ * `METHOD PATH?QUERY 1.MINOR {BODY}` for each message, with `close` and `expect` where they hold; `...` when
+ * more is awaited; `!STATUS` for a refusal, after which nothing is read. The limits: line 256, head 1024, 12
+ * fields, overhead 128 bytes.
  */
 #pragma once
 
@@ -45,16 +45,19 @@ static const struct http_vector http_vectors[] = {
     V("body on delete", "DELETE /x HTTP/1.1\r\n" H "Content-Length: 2\r\n\r\nhi", "other /x 1.1 {hi}"),
     V("chunks", POST(CHUNKED, "5\r\nhello\r\n0\r\n\r\n"), "POST /p 1.1 {hello}"),
     V("chunks, two", POST(CHUNKED, "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"), "POST /p 1.1 {hello world}"),
-    V("chunks, any case", POST("tRANSFER-eNCODING: CHUNKED\r\n", "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n"),
+    V("chunks, any case",
+      POST("tRANSFER-eNCODING: CHUNKED\r\n", "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n"),
       "POST /p 1.1 {01234567890123456789}"),
-    V("chunks, zeros before a size", POST(CHUNKED, "0000000000000003\r\nabc\r\n000\r\n\r\n"), "POST /p 1.1 {abc}"),
+    V("chunks, zeros before a size",
+      POST(CHUNKED, "0000000000000003\r\nabc\r\n000\r\n\r\n"), "POST /p 1.1 {abc}"),
     V("chunks, CR LF in the data", POST(CHUNKED, "4\r\n\r\n\r\n\r\n0\r\n\r\n"), "POST /p 1.1 {\r\n\r\n}"),
     V("chunks, a dull trailer", POST(CHUNKED, "1\r\nx\r\n0\r\nX-Checksum: abc\r\n\r\n"), "POST /p 1.1 {x}"),
     V("chunks, two trailers", POST(CHUNKED, "0\r\nA: \r\nb:c\r\n\r\n"), "POST /p 1.1 {}"),
     V("chunks, no end yet", POST(CHUNKED, "5\r\nhello\r\n0\r\n"), "POST /p 1.1 {hello..."),
     V("pipelined", GET("") POST("Content-Length: 2\r\n", "hi") GET(""),
       "GET /g 1.1 {}; POST /p 1.1 {hi}; GET /g 1.1 {}"),
-    V("pipelined behind chunks", POST(CHUNKED, "1\r\nx\r\n0\r\n\r\n") GET(""), "POST /p 1.1 {x}; GET /g 1.1 {}"),
+    V("pipelined behind chunks",
+      POST(CHUNKED, "1\r\nx\r\n0\r\n\r\n") GET(""), "POST /p 1.1 {x}; GET /g 1.1 {}"),
     V("one empty line before", "\r\n" GET(""), "GET /g 1.1 {}"),
     V("one empty line between", GET("") "\r\n" GET(""), "GET /g 1.1 {}; GET /g 1.1 {}"),
     V("half a head", "GET /g HTTP/1.1\r\nHo", "..."),
@@ -69,11 +72,13 @@ static const struct http_vector http_vectors[] = {
     V("connection drops nothing", GET("Connection: authorization, host\r\nAuthorization: Bearer k\r\n"),
       "GET /g 1.1 auth=Bearer k {}"),
     V("expect", POST("Expect: 100-continue\r\nContent-Length: 1\r\n", "x"), "POST /p 1.1 expect {x}"),
-    V("expect, any case", POST("Expect: 100-Continue\r\nContent-Length: 1\r\n", "x"), "POST /p 1.1 expect {x}"),
+    V("expect, any case",
+      POST("Expect: 100-Continue\r\nContent-Length: 1\r\n", "x"), "POST /p 1.1 expect {x}"),
     V("expect, no body", POST("Expect: 100-continue\r\n", ""), "POST /p 1.1 {}"),
     V("expect in 1.0", "POST /p HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
       "POST /p 1.0 close {x}"),
-    V("h2c offered", GET("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
+    V("h2c offered",
+      GET("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
       "GET /g 1.1 close {}"),
     V("h2c offered with a body", POST("Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n", "hi"),
       "POST /p 1.1 close {hi}"),
@@ -84,10 +89,12 @@ static const struct http_vector http_vectors[] = {
     V("an ordinary underscore", GET("my_header: x\r\n"), "GET /g 1.1 {}"),
     V("host with a port", "GET /g HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", "GET /g 1.1 {}"),
     V("api key", GET("X-Api-Key: k\r\n"), "GET /g 1.1 key=k {}"),
-    V("field names of any case", "GET /g HTTP/1.1\r\nhOST: a\r\nAUTHORIZATION: z\r\n\r\n", "GET /g 1.1 auth=z {}"),
+    V("field names of any case",
+      "GET /g HTTP/1.1\r\nhOST: a\r\nAUTHORIZATION: z\r\n\r\n", "GET /g 1.1 auth=z {}"),
     V("te is not transfer-encoding", GET("TE: trailers\r\n"), "GET /g 1.1 {}"),
 
-    /* --- line ends and bytes (rule 1, CVE-2020-8201, 2022-32214, 2022-35256, 2023-30589, 2024-27982, 2025-23167) --- */
+    /* --- line ends and bytes (rule 1; CVE-2020-8201, 2022-32214, 2022-35256, 2023-30589, 2024-27982,
+     *     2025-23167) --- */
     V("folded value", GET("X-A: b\r\n c\r\n"), "!400"),
     V("folded with a tab", GET("X-A: b\r\n\tc\r\n"), "!400"),
     V("folded content-length", "GET / HTTP/1.1\r\nHost: a\r\n Content-Length: 1\r\n\r\n", "!400"),
@@ -138,7 +145,7 @@ static const struct http_vector http_vectors[] = {
     V("host with a hash", "GET / HTTP/1.1\r\nHost: a#b\r\n\r\n", "!400"),
     V("two hosts in 1.0", "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "!400"),
 
-    /* --- Transfer-Encoding (rules 4 and 5, CVE-2020-8287, 2022-32213, 2022-32215, Pingora 2026-2835) --- */
+    /* --- Transfer-Encoding (rules 4 and 5, CVE-2020-8287, 2022-32213, 2022-32215, Pingora 2026-2835) ---- */
     V("gzip, chunked", POST("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), "!501"),
     V("identity, chunked", POST("Transfer-Encoding: identity, chunked\r\n", "0\r\n\r\n"), "!501"),
     V("comma, chunked", POST("Transfer-Encoding: ,chunked\r\n", "0\r\n\r\n"), "!501"),
@@ -155,7 +162,8 @@ static const struct http_vector http_vectors[] = {
     V("chunked in quotes", POST("Transfer-Encoding: \"chunked\"\r\n", ""), "!501"),
     V("chunked and a space", POST("Transfer-Encoding: chunked \r\n", "0\r\n\r\n"), "!501"),
     V("chunked in 1.0", "POST /p HTTP/1.0\r\n" CHUNKED "\r\n0\r\n\r\n", "!400"),
-    V("chunked in 1.0, kept", "POST /p HTTP/1.0\r\nConnection: keep-alive\r\n" CHUNKED "\r\n0\r\n\r\n", "!400"),
+    V("chunked in 1.0, kept",
+      "POST /p HTTP/1.0\r\nConnection: keep-alive\r\n" CHUNKED "\r\n0\r\n\r\n", "!400"),
     V("CL.TE", POST("Content-Length: 6\r\n" CHUNKED, "0\r\n\r\nG"), "!400"),
     V("TE.CL", POST(CHUNKED "Content-Length: 3\r\n", "1\r\nG\r\n0\r\n\r\n"), "!400"),
     V("CL 0 and TE", POST("Content-Length: 0\r\n" CHUNKED, "0\r\n\r\n"), "!400"),
@@ -183,9 +191,11 @@ static const struct http_vector http_vectors[] = {
     V("long request line", "GET /" X100 X100 X100 " HTTP/1.1\r\n" H "\r\n", "!431"),
     V("endless request line", "GET /" X100 X100 X100, "!431"),
     V("long value", GET("A: " X100 X100 X100 X100 X100 X100 X100 X100 X100 X100 "\r\n"), "!431"),
-    V("many fields", GET("A: 1\r\nA: 2\r\nA: 3\r\nA: 4\r\nA: 5\r\nA: 6\r\nA: 7\r\nA: 8\r\nA: 9\r\nA: 10\r\nA: 11\r\n"
+    V("many fields",
+      GET("A: 1\r\nA: 2\r\nA: 3\r\nA: 4\r\nA: 5\r\nA: 6\r\nA: 7\r\nA: 8\r\nA: 9\r\nA: 10\r\nA: 11\r\n"
                          "A: 12\r\n"), "!431"),
-    V("as many fields as may be", GET("A: 1\r\nA: 2\r\nA: 3\r\nA: 4\r\nA: 5\r\nA: 6\r\nA: 7\r\nA: 8\r\nA: 9\r\n"
+    V("as many fields as may be",
+      GET("A: 1\r\nA: 2\r\nA: 3\r\nA: 4\r\nA: 5\r\nA: 6\r\nA: 7\r\nA: 8\r\nA: 9\r\n"
                                       "A: 10\r\nA: 11\r\n"), "GET /g 1.1 {}"),
     V("chunk extension", POST(CHUNKED, "1;a=b\r\nx\r\n0\r\n\r\n"), "POST /p 1.1 {!400"),
     V("chunk extension on the last", POST(CHUNKED, "1\r\nx\r\n0;a\r\n\r\n"), "POST /p 1.1 {x!400"),
@@ -194,9 +204,11 @@ static const struct http_vector http_vectors[] = {
     V("huge chunk", POST(CHUNKED, "ffffffffffffffff\r\nx"), "POST /p 1.1 {x..."),
     V("overflowing chunk", POST(CHUNKED, "10000000000000000\r\nx"), "POST /p 1.1 {!400"),
     V("long trailers", POST(CHUNKED, "0\r\nA: " X100 X100 "\r\n\r\n"), "POST /p 1.1 {!400"),
-    V("many tiny chunks", POST(CHUNKED, "1\r\na\r\n1\r\nb\r\n1\r\nc\r\n1\r\nd\r\n1\r\ne\r\n1\r\nf\r\n1\r\ng\r\n1\r\nh\r\n"
-      "1\r\ni\r\n1\r\nj\r\n1\r\nk\r\n1\r\nl\r\n1\r\nm\r\n1\r\nn\r\n1\r\no\r\n1\r\np\r\n1\r\nq\r\n1\r\nr\r\n1\r\ns\r\n"
-      "1\r\nt\r\n1\r\nu\r\n1\r\nv\r\n1\r\nw\r\n1\r\nx\r\n1\r\ny\r\n1\r\nz\r\n1\r\n0\r\n1\r\n1\r\n0\r\n\r\n"),
+    V("many tiny chunks",
+      POST(CHUNKED, "1\r\na\r\n1\r\nb\r\n1\r\nc\r\n1\r\nd\r\n1\r\ne\r\n1\r\nf\r\n1\r\ng\r\n1\r\nh\r\n"
+      "1\r\ni\r\n1\r\nj\r\n1\r\nk\r\n1\r\nl\r\n1\r\nm\r\n1\r\nn\r\n1\r\no\r\n1\r\np\r\n1\r\nq\r\n"
+      "1\r\nr\r\n1\r\ns\r\n1\r\nt\r\n1\r\nu\r\n1\r\nv\r\n1\r\nw\r\n1\r\nx\r\n1\r\ny\r\n1\r\nz\r\n"
+      "1\r\n0\r\n1\r\n1\r\n0\r\n\r\n"),
       "POST /p 1.1 {abcdefghijklmnopqrstuvwxyz!400"),
 
     /* --- chunk framing --- */
@@ -222,7 +234,8 @@ static const struct http_vector http_vectors[] = {
     V("cookie in a trailer", POST(CHUNKED, "0\r\nCookie: a\r\n\r\n"), "POST /p 1.1 {!400"),
     V("long name in a trailer", POST(CHUNKED, "0\r\nProxy-Authorization: a\r\n\r\n"), "POST /p 1.1 {!400"),
     V("twin in a trailer", POST(CHUNKED, "0\r\nContent_Length: 5\r\n\r\n"), "POST /p 1.1 {!400"),
-    V("longer than any forbidden name", POST(CHUNKED, "0\r\nProxy-Authorization-Of-Mine: a\r\n\r\n"), "POST /p 1.1 {}"),
+    V("longer than any forbidden name",
+      POST(CHUNKED, "0\r\nProxy-Authorization-Of-Mine: a\r\n\r\n"), "POST /p 1.1 {}"),
     V("empty name in a trailer", POST(CHUNKED, "0\r\n: a\r\n\r\n"), "POST /p 1.1 {!400"),
     V("space in a trailer's name", POST(CHUNKED, "0\r\nA : a\r\n\r\n"), "POST /p 1.1 {!400"),
     V("no colon in a trailer", POST(CHUNKED, "0\r\nGET / HTTP/1.1\r\n\r\n"), "POST /p 1.1 {!400"),
@@ -275,7 +288,7 @@ static const struct http_vector http_vectors[] = {
     V("high byte in the target", "GET /\xc3\xbc HTTP/1.1\r\n" H "\r\n", "!400"),
     V("one word", "GET\r\n\r\n", "!400"),
 
-    /* --- Expect and keys (rules 15 and 17, and what may come once) --- */
+    /* --- Expect and keys (rules 15 and 17, and what may come once) -------------------------------------- */
     V("expect something", POST("Expect: 200-ok\r\nContent-Length: 1\r\n", "x"), "!417"),
     V("expect more", POST("Expect: 100-continue, x\r\n", ""), "!417"),
     V("expect nothing", POST("Expect:\r\n", ""), "!417"),

@@ -12,8 +12,7 @@
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers" /* in a table, what is not said is nothing */
 
 #define BEGIN "{\"id\":\"i\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":["
-#define DELTA(text, finish)                                                                                  \
-    BEGIN "{\"index\":0,\"delta\":{\"content\":\"" text "\"},\"finish_reason\":" finish "}]}"
+#define DELTA(text, finish) BEGIN "{\"index\":0,\"delta\":{\"content\":\"" text "\"},\"finish_reason\":" finish "}]}"
 #define CHOICE(index, finish) BEGIN "{\"index\":" index ",\"delta\":{},\"finish_reason\":" finish "}]}"
 #define USAGE "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}"
 
@@ -69,14 +68,8 @@ static const struct story stories[] = {
       {CHOICE("0", "\"stop\"")},
       {"[DONE]", FAILED, NULL, FAIL_UPSTREAM_RESET}},
      false},
-    {"an index nobody asked for",
-     KIND_OPENAI,
-     {{CHOICE("128", "null"), FAILED, NULL, FAIL_UPSTREAM_BAD}},
-     false},
-    {"an index that is none",
-     KIND_OPENAI,
-     {{CHOICE("\"0\"", "null"), FAILED, NULL, FAIL_UPSTREAM_BAD}},
-     false},
+    {"an index nobody asked for", KIND_OPENAI, {{CHOICE("128", "null"), FAILED, NULL, FAIL_UPSTREAM_BAD}}, false},
+    {"an index that is none", KIND_OPENAI, {{CHOICE("\"0\"", "null"), FAILED, NULL, FAIL_UPSTREAM_BAD}}, false},
     {"reasons by other names",
      KIND_OPENAI,
      {{CHOICE("0", "\"eos_token\""), CHUNK, CHOICE("0", "\"stop\"")},
@@ -87,10 +80,7 @@ static const struct story stories[] = {
       {"[DONE]", DONE}},
      true},
     {"an empty reason is none", KIND_OPENAI, {{CHOICE("0", "\"\""), CHUNK, CHOICE("0", "null")}}, false},
-    {"aborted",
-     KIND_VLLM,
-     {{DELTA("a", "null")}, {DELTA("", "\"abort\""), FAILED, NULL, FAIL_UPSTREAM_BAD}},
-     false},
+    {"aborted", KIND_VLLM, {{DELTA("a", "null")}, {DELTA("", "\"abort\""), FAILED, NULL, FAIL_UPSTREAM_BAD}}, false},
     {"reason that is no text", KIND_VLLM, {{DELTA("a", "5"), FAILED, NULL, FAIL_UPSTREAM_BAD}}, false},
     {"no key for the reason",
      KIND_OPENAI,
@@ -124,8 +114,7 @@ static const struct story stories[] = {
      false},
     {"a quote is not taken for a known frame",
      KIND_OPENAI,
-     {{DELTA("a", "null")},
-      {DELTA("\"},\"finish_reason\":\"stop\"},{\"index\":1,\"delta\":{\"content\":\"x", "null")}},
+     {{DELTA("a", "null")}, {DELTA("\"},\"finish_reason\":\"stop\"},{\"index\":1,\"delta\":{\"content\":\"x", "null")}},
      false},
     {"usage in the finish chunk",
      KIND_OPENAI,
@@ -159,17 +148,10 @@ static const struct story stories[] = {
      false},
     {"an old llama.cpp's line",
      KIND_LLAMA_SERVER,
-     {{"{\"code\":500,\"message\":\"line\",\"type\":\"server_error\"}", FAILED, "line", FAIL_UPSTREAM_FAILED,
-       "error"}},
+     {{"{\"code\":500,\"message\":\"line\",\"type\":\"server_error\"}", FAILED, "line", FAIL_UPSTREAM_FAILED, "error"}},
      false},
-    {"an error that is text",
-     KIND_OPENAI,
-     {{"{\"error\":\"text\"}", FAILED, "text", FAIL_UPSTREAM_FAILED}},
-     false},
-    {"an error that is no JSON",
-     KIND_OPENAI,
-     {{"oh\tno", FAILED, "oh no", FAIL_UPSTREAM_FAILED, "error"}},
-     false},
+    {"an error that is text", KIND_OPENAI, {{"{\"error\":\"text\"}", FAILED, "text", FAIL_UPSTREAM_FAILED}}, false},
+    {"an error that is no JSON", KIND_OPENAI, {{"oh\tno", FAILED, "oh no", FAIL_UPSTREAM_FAILED, "error"}}, false},
     {"TGI's error",
      KIND_OPENAI,
      {{"{\"error\":{\"message\":\"tgi\",\"http_status_code\":422}}", FAILED, "tgi", FAIL_UPSTREAM_REFUSED}},
@@ -186,8 +168,7 @@ static const struct story stories[] = {
        CHUNK, "{\"id\":ID,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":null}]}"},
       {"{\"id\":\"chatcmpl-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"next\"},\"finish_reason\":"
        "null}]}",
-       CHUNK,
-       "{\"id\":ID,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"next\"},\"finish_reason\":null}]}"}},
+       CHUNK, "{\"id\":ID,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"next\"},\"finish_reason\":null}]}"}},
      false},
     {"Goodfire",
      KIND_GOODFIRE,
@@ -219,8 +200,8 @@ static struct bytes with_id(struct arena *arena, const char *expected, struct by
 /* False: the answer is over. */
 static bool take_step(struct backend_answer *answer, const struct story *story, const struct step *step)
 {
-    static const enum backend_verdict verdicts[] = {BACKEND_EVENT, BACKEND_EVENT, BACKEND_NOTHING,
-                                                    BACKEND_DONE, BACKEND_FAILED};
+    static const enum backend_verdict verdicts[] = {BACKEND_EVENT, BACKEND_EVENT, BACKEND_NOTHING, BACKEND_DONE,
+                                                    BACKEND_FAILED};
     struct failure failure = {0};
     struct chat_event event = {0};
     enum backend_verdict verdict =
@@ -239,8 +220,7 @@ static bool take_step(struct backend_answer *answer, const struct story *story, 
         return false;
     }
     if (verdict == BACKEND_EVENT) {
-        struct bytes expected =
-            with_id(answer->arena, step->payload ? step->payload : step->data, answer->id);
+        struct bytes expected = with_id(answer->arena, step->payload ? step->payload : step->data, answer->id);
 
         assert_int_equal(event.kind, step->seen == COUNT ? EVENT_USAGE : EVENT_CHUNK);
         assert_int_equal(event.shape, story->kind == KIND_GOODFIRE ? SHAPE_GOODFIRE : SHAPE_OPENAI);
@@ -294,8 +274,7 @@ static void usage_is_counted(void **state)
 /* Every token of a long stream reads the same as it would alone. */
 static void frames_change_nothing(void **state)
 {
-    static const char *const texts[] = {
-        "", "a", "\\\"", " b", "\\\\", "\xf0\x9f\x94\xa5", "\\ud83d\\ude00", "\\t/\\/"};
+    static const char *const texts[] = {"", "a", "\\\"", " b", "\\\\", "\xf0\x9f\x94\xa5", "\\ud83d\\ude00", "\\t/\\/"};
     static const enum config_kind kinds[] = {KIND_OPENAI, KIND_OLLAMA};
     struct arena arena;
 
@@ -308,8 +287,7 @@ static void frames_change_nothing(void **state)
         backend_answer_init(&answer, kinds[k], NULL, &arena);
         for (unsigned i = 0; i < 64; i++) {
             struct bytes event = arena_printf(
-                &arena,
-                "{\"id\":\"x\",\"created\":%u,\"choices\":[{\"delta\":{\"content\":\"%s\"},\"index\":0}]}",
+                &arena, "{\"id\":\"x\",\"created\":%u,\"choices\":[{\"delta\":{\"content\":\"%s\"},\"index\":0}]}",
                 i / 9, texts[i % ARRAY_SIZE(texts)]);
 
             backend_answer_init(&fresh, kinds[k], NULL, &arena);
@@ -341,8 +319,7 @@ static void whole_answers(void **state)
          "{\"choices\":[{\"message\":{},\"finish_reason\":\"length\"}]}", 0},
         {KIND_OPENAI, "{\"choices\":[{\"message\":{},\"finish_reason\":null}]}", NULL, FAIL_UPSTREAM_BAD},
         {KIND_OPENAI, "{\"choices\":[{\"message\":{}}]}", NULL, FAIL_UPSTREAM_BAD},
-        {KIND_OPENAI, "{\"choices\":[{\"message\":{},\"finish_reason\":\"abort\"}]}", NULL,
-         FAIL_UPSTREAM_BAD},
+        {KIND_OPENAI, "{\"choices\":[{\"message\":{},\"finish_reason\":\"abort\"}]}", NULL, FAIL_UPSTREAM_BAD},
         {KIND_OPENAI, "{\"choices\":[{\"finish_reason\":\"stop\"}]}", NULL, FAIL_UPSTREAM_BAD},
         {KIND_OPENAI, "{\"choices\":[]}", NULL, FAIL_UPSTREAM_BAD},
         {KIND_OPENAI, "{}", NULL, FAIL_UPSTREAM_BAD},

@@ -27,8 +27,8 @@ static void errors_of_every_shape(void **state)
         const char *message, *param, *code; /* NULL: not looked at */
         uint32_t retry_after_ms;
     } cases[] = {
-        {400, "{\"error\":{\"message\":\"m\",\"type\":\"t\",\"param\":\"n\",\"code\":\"c\"}}",
-         FAIL_UPSTREAM_REFUSED, "m", "n", "c", 0},
+        {400, "{\"error\":{\"message\":\"m\",\"type\":\"t\",\"param\":\"n\",\"code\":\"c\"}}", FAIL_UPSTREAM_REFUSED,
+         "m", "n", "c", 0},
         {400,
          "{\"error\":{\"code\":400,\"message\":\"the request "
          "exceeds\",\"type\":\"exceed_context_size_error\"}}",
@@ -37,8 +37,8 @@ static void errors_of_every_shape(void **state)
          "{\"object\":\"error\",\"message\":\"longer than the model's Context Length "
          "(9)\",\"param\":null,\"code\":400}",
          FAIL_UPSTREAM_REFUSED, NULL, "messages", "context_length_exceeded", 0},
-        {422, "{\"detail\":[{\"loc\":[\"body\",\"messages\",0],\"msg\":\"Field required\"}]}",
-         FAIL_UPSTREAM_REFUSED, "body.messages.0: Field required", "", "", 0},
+        {422, "{\"detail\":[{\"loc\":[\"body\",\"messages\",0],\"msg\":\"Field required\"}]}", FAIL_UPSTREAM_REFUSED,
+         "body.messages.0: Field required", "", "", 0},
         {422, "{\"detail\":\"short\"}", FAIL_UPSTREAM_REFUSED, "short", NULL, NULL, 0},
         {422, "{\"error\":\"Input validation error\",\"error_type\":\"validation\"}", FAIL_UPSTREAM_REFUSED,
          "Input validation error", NULL, NULL, 0},
@@ -48,17 +48,16 @@ static void errors_of_every_shape(void **state)
         {403, "sk-secret", FAIL_UPSTREAM_AUTH, NULL, "", "", 0},
         {404, "{\"error\":{\"message\":\"The model `x` does not exist.\",\"code\":404}}", FAIL_NO_MODEL,
          "The model `x` does not exist.", "", "", 0},
-        {404, "{\"error\":{\"message\":\"File Not Found\",\"type\":\"not_found_error\"}}",
-         FAIL_UPSTREAM_FAILED, NULL, NULL, NULL, 0},
+        {404, "{\"error\":{\"message\":\"File Not Found\",\"type\":\"not_found_error\"}}", FAIL_UPSTREAM_FAILED, NULL,
+         NULL, NULL, 0},
         {408, "", FAIL_UPSTREAM_TIMEOUT, NULL, NULL, NULL, 0},
         {429, "{\"error\":{\"message\":\"slow down\",\"code\":\"insufficient_quota\"}}", FAIL_UPSTREAM_BUSY,
          "slow down", "", "insufficient_quota", 0},
         {424, "{\"error\":\"generation\"}", FAIL_UPSTREAM_FAILED, "generation", NULL, NULL, 0},
         {500, "{\"message\":\"mistral\"}", FAIL_UPSTREAM_FAILED, "mistral", NULL, NULL, 0},
-        {500, "<html><body>Bad</body>", FAIL_UPSTREAM_FAILED, "The model server answered with status 500.",
-         NULL, NULL, 0},
-        {500, "Internal\nServer\x01 Error\xff", FAIL_UPSTREAM_FAILED, "Internal Server  Error?", NULL, NULL,
+        {500, "<html><body>Bad</body>", FAIL_UPSTREAM_FAILED, "The model server answered with status 500.", NULL, NULL,
          0},
+        {500, "Internal\nServer\x01 Error\xff", FAIL_UPSTREAM_FAILED, "Internal Server  Error?", NULL, NULL, 0},
         {501, "{\"error\":{\"message\":\"not built in\"}}", FAIL_UNSUPPORTED, "not built in", NULL, NULL, 0},
         {502, "", FAIL_UPSTREAM_FAILED, NULL, NULL, NULL, 0},
         {503, "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}",
@@ -78,8 +77,7 @@ static void errors_of_every_shape(void **state)
         struct failure failure;
 
         arena_init(&arena);
-        failure =
-            backend_read_error(KIND_OPENAI, cases[i].status, BYTES_NONE, bytes_of(cases[i].body), &arena);
+        failure = backend_read_error(KIND_OPENAI, cases[i].status, BYTES_NONE, bytes_of(cases[i].body), &arena);
         if (failure.kind != cases[i].kind)
             print_error("%u %s\n", cases[i].status, cases[i].body);
         assert_int_equal(failure.kind, cases[i].kind);
@@ -102,12 +100,10 @@ static void a_goodfire_list_reaches_goodfire_clients(void **state)
     struct failure failure;
 
     arena_init(&arena);
-    failure =
-        backend_read_error(KIND_GOODFIRE, 422, BYTES_NONE, BYTES("{\"detail\":[{\"msg\":\"x\"}]}"), &arena);
+    failure = backend_read_error(KIND_GOODFIRE, 422, BYTES_NONE, BYTES("{\"detail\":[{\"msg\":\"x\"}]}"), &arena);
     expect_text(failure.detail, "[{\"msg\":\"x\"}]", "detail");
     expect_text(failure.message, "x", "message");
-    failure =
-        backend_read_error(KIND_OPENAI, 422, BYTES_NONE, BYTES("{\"detail\":[{\"msg\":\"x\"}]}"), &arena);
+    failure = backend_read_error(KIND_OPENAI, 422, BYTES_NONE, BYTES("{\"detail\":[{\"msg\":\"x\"}]}"), &arena);
     assert_int_equal(failure.detail.size, 0);
     arena_deinit(&arena);
 }
@@ -127,8 +123,7 @@ static void long_messages_are_cut_between_characters(void **state)
     body[3] = 'x';
     body[4] = 'y';
     memmove(body + 5, body + 6, sizeof(body) - 6);
-    failure =
-        backend_read_error(KIND_OPENAI, 500, BYTES_NONE, (struct bytes){body, sizeof(body) - 1}, &arena);
+    failure = backend_read_error(KIND_OPENAI, 500, BYTES_NONE, (struct bytes){body, sizeof(body) - 1}, &arena);
     assert_int_equal(failure.message.size, 499);
     arena_deinit(&arena);
 }
@@ -162,17 +157,15 @@ static void retry_after(void **state)
 
     arena_init(&arena);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct failure failure =
-            backend_read_error(KIND_OPENAI, 429, bytes_of(cases[i].value), BYTES("x"), &arena);
+        struct failure failure = backend_read_error(KIND_OPENAI, 429, bytes_of(cases[i].value), BYTES("x"), &arena);
 
         if (failure.retry_after_ms != cases[i].ms)
             print_error("%s: %u\n", cases[i].value, failure.retry_after_ms);
         assert_int_equal(failure.retry_after_ms, cases[i].ms);
     }
     assert_int_equal(backend_read_error(KIND_OPENAI, 400, BYTES("5"), BYTES("x"), &arena).retry_after_ms, 0);
-    assert_int_equal(
-        backend_read_error(KIND_OPENAI, 503, BYTES("7"), BYTES("Loading model"), &arena).retry_after_ms,
-        7000);
+    assert_int_equal(backend_read_error(KIND_OPENAI, 503, BYTES("7"), BYTES("Loading model"), &arena).retry_after_ms,
+                     7000);
     arena_deinit(&arena);
 }
 

@@ -30,10 +30,8 @@ static void question_init(struct question *question, enum config_kind kind, cons
     arena_init(&question->arena);
     json_doc_init(&question->doc, JSON_LIMITS_DEFAULT);
     assert_int_equal(json_doc_parse(&question->doc, bytes_of(body)), 0);
-    assert_int_equal(
-        chat_request_index(&question->request, &question->doc, &question->arena, &question->failure), 0);
-    question->request.model =
-        json_text(&question->doc, chat_field(&question->request, FIELD_MODEL), &question->arena);
+    assert_int_equal(chat_request_index(&question->request, &question->doc, &question->arena, &question->failure), 0);
+    question->request.model = json_text(&question->doc, chat_field(&question->request, FIELD_MODEL), &question->arena);
     stream = chat_field(&question->request, FIELD_STREAM);
     question->request.stream = json_is(stream, JSON_TRUE);
     question->backend.kind = kind;
@@ -126,15 +124,13 @@ static void bodies_change_as_little_as_they_must(void **state)
 
         /* the name of the output limit */
         {KIND_OLLAMA, "{" M ",\"max_completion_tokens\":7," SAID "}", "{" M ",\"max_tokens\":7," SAID "}"},
-        {KIND_LLAMA_SERVER, "{" M ",\"max_completion_tokens\":7," SAID "}",
-         "{" M ",\"max_tokens\":7," SAID "}"},
+        {KIND_LLAMA_SERVER, "{" M ",\"max_completion_tokens\":7," SAID "}", "{" M ",\"max_tokens\":7," SAID "}"},
         {KIND_SGLANG, "{" M ",\"max_tokens\":7," SAID "}", "{" M ",\"max_completion_tokens\":7," SAID "}"},
         {KIND_VLLM, "{" M ",\"max_tokens\":9,\"max_completion_tokens\":7," SAID "}",
          "{" M ",\"max_completion_tokens\":7," SAID "}"},
         {KIND_OLLAMA, "{" M ",\"max_tokens\":9,\"max_completion_tokens\":7," SAID "}",
          "{" M ",\"max_tokens\":7," SAID "}"},
-        {KIND_OPENAI, "{" M ",\"max_tokens\":9,\"max_completion_tokens\":7}",
-         "{" M ",\"max_completion_tokens\":7}"},
+        {KIND_OPENAI, "{" M ",\"max_tokens\":9,\"max_completion_tokens\":7}", "{" M ",\"max_completion_tokens\":7}"},
 
         /* seeds */
         {KIND_LLAMA_SERVER, "{" M ",\"seed\":4294967338," SAID "}", "{" M ",\"seed\":42," SAID "}"},
@@ -151,8 +147,7 @@ static void bodies_change_as_little_as_they_must(void **state)
          "{" M ",\"stop\":[\"a\",\"\\u0062\"]," SAID "}"},
         {KIND_VLLM, "{" M ",\"stop\":\"<|eot_id|>\"," SAID "}", "{" M "," SAID "}"},
         {KIND_VLLM, "{" M ",\"stop\":\"a\"," SAID "}", "{" M ",\"stop\":\"a\"," SAID "}"},
-        {KIND_LLAMA_SERVER, "{" M ",\"stop\":[\"<|eot_id|>\"]," SAID "}",
-         "{" M ",\"stop\":[\"<|eot_id|>\"]," SAID "}"},
+        {KIND_LLAMA_SERVER, "{" M ",\"stop\":[\"<|eot_id|>\"]," SAID "}", "{" M ",\"stop\":[\"<|eot_id|>\"]," SAID "}"},
         {KIND_GOODFIRE, "{" M ",\"stop\":\"a\",\"temperature\":0,\"top_p\":1}",
          "{" M ",\"stop\":[\"a\"],\"temperature\":0,\"top_p\":1}"},
 
@@ -181,8 +176,7 @@ static void bodies_change_as_little_as_they_must(void **state)
          "{" M "," SAID "}"},
         {KIND_SGLANG, "{" M ",\"frequency_penalty\":0.1,\"logit_bias\":{\"1\":2}," SAID "}",
          "{" M ",\"frequency_penalty\":0.1,\"logit_bias\":{\"1\":2}," SAID "}"},
-        {KIND_VLLM,
-         "{" M ",\"user\":\"u\",\"metadata\":{},\"store\":true,\"prompt_cache_key\":\"k\"," SAID "}",
+        {KIND_VLLM, "{" M ",\"user\":\"u\",\"metadata\":{},\"store\":true,\"prompt_cache_key\":\"k\"," SAID "}",
          "{" M "," SAID "}"},
         {KIND_OLLAMA, "{" M ",\"n\":1,\"tool_choice\":\"auto\"," SAID "}", "{" M "," SAID "}"},
         {KIND_GOODFIRE,
@@ -191,8 +185,7 @@ static void bodies_change_as_little_as_they_must(void **state)
          "{" M ",\"temperature\":0,\"top_p\":1}"},
 
         /* usage of streams */
-        {KIND_OPENAI, "{" M ",\"stream\":true}",
-         "{" M ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
+        {KIND_OPENAI, "{" M ",\"stream\":true}", "{" M ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
         {KIND_OPENAI, "{" M ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}",
          "{" M ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
         {KIND_OPENAI, "{" M ",\"stream\":true,\"stream_options\":{\"include_usage\":false,\"a\":1}}",
@@ -246,8 +239,7 @@ static void what_a_kind_cannot_do_is_refused(void **state)
         {KIND_OLLAMA, "{" M ",\"logit_bias\":{\"1\":2}}", "logit_bias"},
         {KIND_OLLAMA, "{" M ",\"tool_choice\":\"required\"}", "tool_choice"},
         {KIND_OLLAMA, "{" M ",\"tools\":[1],\"tool_choice\":\"none\"}", "tool_choice"},
-        {KIND_OLLAMA,
-         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
+        {KIND_OLLAMA, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
          "messages[0].content"},
         {KIND_GOODFIRE, "{" M ",\"n\":2}", "n"},
         {KIND_GOODFIRE, "{" M ",\"tools\":[{}]}", "tools"},
@@ -256,8 +248,7 @@ static void what_a_kind_cannot_do_is_refused(void **state)
         {KIND_GOODFIRE, "{" M ",\"logit_bias\":{\"1\":1}}", "logit_bias"},
         {KIND_GOODFIRE, "{" M ",\"response_format\":{\"type\":\"json_object\"}}", "response_format"},
         {KIND_GOODFIRE, "{" M ",\"presence_penalty\":1}", "presence_penalty"},
-        {KIND_GOODFIRE, "{\"model\":\"m\",\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}",
-         "messages[0].role"},
+        {KIND_GOODFIRE, "{\"model\":\"m\",\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}", "messages[0].role"},
         {KIND_GOODFIRE,
          "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\","
          "\"content\":null}]}",
@@ -286,8 +277,7 @@ static void steering_is_done_or_refused(void **state)
         const char *controller, *lora, *adapter;
         const char *client, *upstream; /* NULL: refused */
     } cases[] = {
-        {KIND_GOODFIRE, CONTROLLER, "", "",
-         "{" M ",\"controller\":" CONTROLLER ",\"temperature\":1,\"top_p\":1}",
+        {KIND_GOODFIRE, CONTROLLER, "", "", "{" M ",\"controller\":" CONTROLLER ",\"temperature\":1,\"top_p\":1}",
          "{" M ",\"controller\":" CONTROLLER ",\"temperature\":1,\"top_p\":1}"},
         {KIND_GOODFIRE, CONTROLLER, "", "", "{" M ",\"temperature\":1,\"top_p\":1}",
          "{" M ",\"temperature\":1,\"top_p\":1,\"controller\":" CONTROLLER "}"},
@@ -397,8 +387,7 @@ static void paths_begin_at_the_backends_root(void **state)
 
     arena_init(&arena);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct config_backend backend = {.root = bytes_of(cases[i].root),
-                                         .versionless = cases[i].versionless};
+        struct config_backend backend = {.root = bytes_of(cases[i].root), .versionless = cases[i].versionless};
 
         expect_text(backend_path(&backend, &arena, cases[i].rest), cases[i].path, cases[i].root);
     }

@@ -1,6 +1,6 @@
 /*
- * Requests out of bytes: each vector is fed whole, byte by byte, and cut in two at every place, and must always give
- * the same account.
+ * Requests out of bytes: each vector is fed whole, byte by byte, and cut in two at every place, and must
+ * always give the same account.
  */
 #include "http_vectors.h"
 
@@ -135,7 +135,8 @@ static void limits_hold_to_the_byte(void **state)
         size_t path, pad;       /* bytes */
         bool good;
     } cases[] = {
-        /* "GET " + path + " HTTP/1.1" may have 256 bytes; that and 2 + "Host: a\r\nA: " + pad + 4 may have 1024 */
+        /* "GET " + path + " HTTP/1.1" may have 256 bytes; that and 2 + "Host: a\r\nA: " + pad + 4 may have
+         * 1024 */
         {243, 1, true}, {244, 1, false}, {243, 750, true}, {243, 751, false}, {1, 992, true}, {1, 993, false},
     };
     static const struct http_vector shape[] = {V("long", "", ""), V("too long", "", "!431")};

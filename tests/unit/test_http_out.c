@@ -36,7 +36,8 @@ static void heads_say_what_they_must(void **state)
     } cases[] = {
         {{.status = 200, .minor = 1, .content_type = "application/json", .content_length = 12},
          "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 12\r\n\r\n"},
-        {{.status = 200, .minor = 1, .content_type = "text/event-stream", .chunked = true, .event_stream = true},
+        {{.status = 200, .minor = 1, .content_type = "text/event-stream", .chunked = true,
+          .event_stream = true},
          "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache, no-transform\r\n"
          "x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n"},
         {{.status = 200, .minor = 0, .chunked = true}, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"},
@@ -47,7 +48,8 @@ static void heads_say_what_they_must(void **state)
          "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"},
         {{.status = 204, .minor = 1}, "HTTP/1.1 204 No Content\r\n\r\n"},
         {{.status = 405, .minor = 1, .allow = "GET, HEAD", .request_id = {"req_1", 5}},
-         "HTTP/1.1 405 Method Not Allowed\r\nx-request-id: req_1\r\nallow: GET, HEAD\r\ncontent-length: 0\r\n\r\n"},
+         "HTTP/1.1 405 Method Not Allowed\r\nx-request-id: req_1\r\n"
+         "allow: GET, HEAD\r\ncontent-length: 0\r\n\r\n"},
         {{.status = 429, .minor = 1, .retry_after_ms = 1, .no_retry = true, .close = true},
          "HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nretry-after-ms: 1\r\nx-should-retry: false\r\n"
          "content-length: 0\r\nconnection: close\r\n\r\n"},

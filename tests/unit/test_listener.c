@@ -86,7 +86,8 @@ static void unix_sockets_work_and_leave_no_file(void **state)
     snprintf(name, sizeof(name), "unix:%s", path);
     assert_string_equal(listener_name(first), name);
     assert_int_equal(listener_port(first), 0);
-    assert_int_equal(listener_open(stage.context, &address, dup(listener_descriptor(first)), NULL, &second), 0);
+    assert_int_equal(listener_open(stage.context, &address, dup(listener_descriptor(first)), NULL, &second),
+                     0);
     /* Somebody answers there. */
     assert_int_equal(listener_open(stage.context, &address, -1, NULL, &third), -EADDRINUSE);
     client = local_connect(path);
