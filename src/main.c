@@ -128,37 +128,30 @@ static int cannot_listen(const struct config_address *address, int error)
     return error;
 }
 
-/* The first worker decides on ports and opens unix sockets; the others follow it. */
+/* The first worker decides on ports; the others share its addresses. */
 static int start_workers(struct gateway *gateway)
 {
     struct config *config = gateway->config;
     struct config_address *addresses = alloc_zeroed(config->listen_count * sizeof(*addresses));
-    int *inherited = alloc_zeroed(config->listen_count * sizeof(*inherited));
     unsigned bad = 0;
     int r = 0;
 
-    for (uint32_t i = 0; i < config->listen_count; i++) {
+    for (uint32_t i = 0; i < config->listen_count; i++)
         addresses[i] = config->listen[i];
-        inherited[i] = -1;
-    }
     while (gateway->count < config->workers) {
         struct metrics *metrics = gateway->shared.sets[gateway->count];
 
-        r = worker_new(&gateway->shared, metrics, false, addresses, config->listen_count, inherited, worker_has_ended,
-                       gateway, &gateway->workers[gateway->count], &bad);
+        r = worker_new(&gateway->shared, metrics, false, addresses, config->listen_count, gateway->workers[0],
+                       worker_has_ended, gateway, &gateway->workers[gateway->count], &bad);
         if (r < 0) {
             cannot_listen(&addresses[bad], r);
             break;
         }
-        for (uint32_t i = 0; i < config->listen_count && gateway->count == 0; i++) {
+        for (uint32_t i = 0; i < config->listen_count && gateway->count == 0; i++)
             addresses[i].port = worker_port(gateway->workers[0], i);
-            if (addresses[i].unix_path.size)
-                inherited[i] = worker_descriptor(gateway->workers[0], i);
-        }
         gateway->count++;
     }
     alloc_free(addresses);
-    alloc_free(inherited);
     return r;
 }
 

@@ -86,7 +86,7 @@ static void unmake(struct worker *worker)
 }
 
 int worker_new(struct flow_shared *shared, struct metrics *metrics, bool admin, const struct config_address *addresses,
-               unsigned count, const int *inherited, void (*ended)(void *data), void *data, struct worker **ret,
+               unsigned count, const struct worker *first, void (*ended)(void *data), void *data, struct worker **ret,
                unsigned *ret_bad)
 {
     struct worker *worker = ALLOC_NEW(struct worker);
@@ -101,7 +101,7 @@ int worker_new(struct flow_shared *shared, struct metrics *metrics, bool admin, 
     worker->flow = gate.data = flow_new(&worker->loop, shared, metrics, admin);
     worker->listeners = alloc_zeroed(count * sizeof(struct listener *));
     for (unsigned i = 0; i < count; i++) {
-        int r = listener_open(flow_conns(worker->flow), &addresses[i], inherited ? inherited[i] : -1, &gate,
+        int r = listener_open(flow_conns(worker->flow), &addresses[i], first ? listener_descriptor(first->listeners[i]) : -1, &gate,
                               &worker->listeners[i]);
 
         if (r < 0) {
@@ -123,11 +123,6 @@ uv_loop_t *worker_loop(struct worker *worker)
 const char *worker_listens(const struct worker *worker, unsigned at)
 {
     return listener_name(worker->listeners[at]);
-}
-
-int worker_descriptor(const struct worker *worker, unsigned at)
-{
-    return listener_descriptor(worker->listeners[at]);
 }
 
 uint16_t worker_port(const struct worker *worker, unsigned at)

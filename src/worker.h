@@ -7,17 +7,16 @@
 
 struct worker;
 
-/* A worker for SHARED, listening on ADDRESSES. INHERITED holds a descriptor per address for unix sockets that another
- * worker opened, or -1. ENDED comes, from the worker's thread, when it is over. 0, or libuv's code with the index of
+/* A worker for SHARED, listening on ADDRESSES. FIRST is the worker that opened them before and shares them, or
+ * NULL. ENDED comes, from the worker's thread, when it is over. 0, or libuv's code with the index of
  * the address in *RET_BAD. */
 int worker_new(struct flow_shared *shared, struct metrics *metrics, bool admin, const struct config_address *addresses,
-               unsigned count, const int *inherited, void (*ended)(void *data), void *data, struct worker **ret,
+               unsigned count, const struct worker *first, void (*ended)(void *data), void *data, struct worker **ret,
                unsigned *ret_bad);
 
 uv_loop_t *worker_loop(struct worker *worker);
-/* Its listener's name ("127.0.0.1:8080") and descriptor. */
+/* Its listener's name: "127.0.0.1:8080". */
 const char *worker_listens(const struct worker *worker, unsigned at);
-int worker_descriptor(const struct worker *worker, unsigned at);
 /* The port its first listener got: for the next worker when 0 was asked for. */
 uint16_t worker_port(const struct worker *worker, unsigned at);
 

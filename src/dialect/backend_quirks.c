@@ -6,6 +6,7 @@
 static const struct backend_quirks rows[KIND_COUNT] = {
     [KIND_OPENAI] = {
         .chat_path = "/v1/chat/completions",
+        .steering = STEER_ADAPTER,
         .usage_asked = true,
     },
     [KIND_GOODFIRE] = {
@@ -60,6 +61,7 @@ static const struct backend_quirks rows[KIND_COUNT] = {
     },
     [KIND_OLLAMA] = {
         .chat_path = "/v1/chat/completions",
+        .steering = STEER_ADAPTER,
         .limit = "max_tokens",
         .neutral_sampling = true,
         .usage_asked = true,

@@ -235,13 +235,13 @@ static struct listener *listener_new(struct conn_context *context, const struct 
     return listener;
 }
 
-int listener_open(struct conn_context *context, const struct config_address *address, int inherited,
+int listener_open(struct conn_context *context, const struct config_address *address, int first,
                   const struct listener_gate *gate, struct listener **ret)
 {
     struct listener *listener = listener_new(context, gate);
     int r;
 
-    r = listening_init(&listener->socket, address, inherited);
+    r = listening_init(&listener->socket, address, first);
     if (r == 0)
         r = uv_poll_init(context->loop, &listener->poll, listener->socket.descriptor);
     if (r < 0) {

@@ -15,13 +15,13 @@ struct listener_gate {
     void *data;
 };
 
-/* Open ADDRESS for CONTEXT. Several workers may open the same host and port. A unix socket has one
- * descriptor: the first opener binds it and the others get INHERITED, a duplicate of it (else -1), which
- * is the listener's from now on. GATE may be NULL: everybody is let in. 0, or libuv's code. */
-int listener_open(struct conn_context *context, const struct config_address *address, int inherited,
+/* Open ADDRESS for CONTEXT. FIRST is -1 for the first worker, which is refused when anybody else listens there; the
+ * others give the first one's listener_descriptor() and share the port, or the unix socket, with it. 0, or libuv's
+ * code. GATE is copied and may be NULL. */
+int listener_open(struct conn_context *context, const struct config_address *address, int first,
                   const struct listener_gate *gate, struct listener **ret);
 
-/* The listening descriptor, for the next worker to duplicate. */
+/* The listening descriptor. It stays the listener's. */
 int listener_descriptor(const struct listener *listener);
 
 /* "127.0.0.1:8080" with the real port, or "unix:/path". Stays until closed. */

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/un.h>
@@ -57,8 +58,6 @@ static int tune(int descriptor, int family)
 {
     int r = switch_on(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
 
-    if (r == 0)
-        r = switch_on(descriptor, SOL_SOCKET, SO_REUSEPORT, 1);
     if (r == 0 && family == AF_INET6)
         r = switch_on(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (r == 0)
@@ -68,11 +67,20 @@ static int tune(int descriptor, int family)
     return r;
 }
 
-static int bind_and_listen(int descriptor, const union address *address, socklen_t size)
+/* The first of ours says that it shares only once it is bound: so it is refused where another program's socket is,
+ * even one that shares, and ours that follow find one that does. */
+static int bind_and_listen(int descriptor, const union address *address, socklen_t size, bool is_first)
 {
-    if (bind(descriptor, &address->any, size) < 0 || listen(descriptor, BACKLOG) < 0)
-        return -errno;
-    return 0;
+    bool shares = address->any.sa_family != AF_UNIX;
+    int r = is_first || !shares ? 0 : switch_on(descriptor, SOL_SOCKET, SO_REUSEPORT, 1);
+
+    if (r == 0 && bind(descriptor, &address->any, size) < 0)
+        r = -errno;
+    if (r == 0 && is_first && shares)
+        r = switch_on(descriptor, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (r == 0 && listen(descriptor, BACKLOG) < 0)
+        r = -errno;
+    return r;
 }
 
 static void name_it(struct listening *listening)
@@ -94,7 +102,7 @@ static void name_it(struct listening *listening)
     listening->name = alloc_text(name);
 }
 
-static int open_tcp(struct listening *listening, const struct config_address *address)
+static int open_tcp(struct listening *listening, const struct config_address *address, int first)
 {
     union address where;
     socklen_t size;
@@ -107,7 +115,7 @@ static int open_tcp(struct listening *listening, const struct config_address *ad
         return -errno;
     r = tune(listening->descriptor, where.any.sa_family);
     if (r == 0)
-        r = bind_and_listen(listening->descriptor, &where, size);
+        r = bind_and_listen(listening->descriptor, &where, size, first < 0);
     if (r == 0)
         name_it(listening);
     return r;
@@ -147,7 +155,7 @@ static int bind_local(struct listening *listening, struct bytes path)
     listening->descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (listening->descriptor < 0)
         return -errno;
-    r = bind_and_listen(listening->descriptor, &address, sizeof(address.local));
+    r = bind_and_listen(listening->descriptor, &address, sizeof(address.local), true);
     if (r == 0 && lstat(address.local.sun_path, &status) == 0) {
         listening->path = alloc_text(address.local.sun_path);
         listening->device = status.st_dev;
@@ -156,7 +164,7 @@ static int bind_local(struct listening *listening, struct bytes path)
     return r;
 }
 
-static int open_local(struct listening *listening, struct bytes path, int inherited)
+static int open_local(struct listening *listening, struct bytes path, int first)
 {
     char name[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 8];
 
@@ -164,8 +172,10 @@ static int open_local(struct listening *listening, struct bytes path, int inheri
         return -ENAMETOOLONG;
     snprintf(name, sizeof(name), "unix:%.*s", BYTES_ARG(path));
     listening->name = alloc_text(name);
-    listening->descriptor = inherited;
-    return inherited >= 0 ? 0 : bind_local(listening, path);
+    if (first < 0)
+        return bind_local(listening, path);
+    listening->descriptor = fcntl(first, F_DUPFD_CLOEXEC, 0);
+    return listening->descriptor < 0 ? -errno : 0;
 }
 
 /* The file goes with us, unless somebody else has put his own there meanwhile. */
@@ -178,15 +188,15 @@ static void remove_file(const struct listening *listening)
         unlink(listening->path);
 }
 
-int listening_init(struct listening *listening, const struct config_address *address, int inherited)
+int listening_init(struct listening *listening, const struct config_address *address, int first)
 {
     int r;
 
     *listening = (struct listening){.descriptor = -1};
     if (address->unix_path.size)
-        r = open_local(listening, address->unix_path, inherited);
+        r = open_local(listening, address->unix_path, first);
     else
-        r = open_tcp(listening, address);
+        r = open_tcp(listening, address, first);
     if (r < 0)
         listening_deinit(listening);
     return r;

@@ -17,7 +17,7 @@ struct listening {
     ino_t inode;
 };
 
-/* Open ADDRESS, or take INHERITED when it is a unix socket that another has opened (else -1). 0, or
- * negative errno; then there is nothing to deinit. */
-int listening_init(struct listening *listening, const struct config_address *address, int inherited);
+/* Open ADDRESS. FIRST is -1, and nobody else may have it; or the descriptor of the socket that this one shares it
+ * with. 0, or negative errno; then there is nothing to deinit. */
+int listening_init(struct listening *listening, const struct config_address *address, int first);
 void listening_deinit(struct listening *listening);

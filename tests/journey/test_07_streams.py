@@ -143,7 +143,7 @@ def test_several_choices(house, providers):
     assert answer.objects() == events
     # One choice without an end is no complete answer.
     providers["openai"].pages["/v1/chat/completions"] = Reply(events=events[:-1])
-    assert not stream(house, n=2).complete
+    assert not stream(house, "+gap=15", n=2).complete
 
 
 # --- what is broken ends visibly -------------------------------------------------------------------------------
