@@ -39,7 +39,7 @@ enum logits_scale { SCALE_ANY, SCALE_PROB };
 struct chat_steering {
     struct bytes controller;    /* JSON, for a Goodfire backend */
     struct bytes lora;          /* JSON list of {id, scale}, for llama-server */
-    struct bytes adapter;       /* a model name, for vLLM and SGLang */
+    struct bytes adapter;       /* a model name there, for all but Goodfire and llama-server */
 };
 
 struct chat_request {

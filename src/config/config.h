@@ -77,7 +77,7 @@ struct config_variant {
     struct bytes controller;    /* the controller's JSON object; none */
     struct config_lora *lora;
     uint32_t lora_count;
-    struct bytes adapter;
+    struct bytes adapter;       /* a model's name there, for every kind but goodfire and llama-server */
 };
 
 struct config_limits {

@@ -290,8 +290,10 @@ static void steering_is_done_or_refused(void **state)
         {KIND_LLAMA_SERVER, CONTROLLER, "", "p", "{" M "}", NULL},
         {KIND_VLLM, CONTROLLER, LORA, "", "{" M "}", NULL},
         {KIND_SGLANG, CONTROLLER, "", "", "{" M "}", NULL},
-        {KIND_OLLAMA, CONTROLLER, LORA, "p", "{" M "}", NULL},
-        {KIND_OPENAI, "", "", "p", "{" M "}", NULL},
+        {KIND_OLLAMA, CONTROLLER, LORA, "", "{" M "}", NULL},
+        {KIND_OPENAI, CONTROLLER, LORA, "", "{" M "}", NULL},
+        {KIND_OPENAI, "", "", "p", "{" M "}",
+         "{\"model\":\"p\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}"},
         {KIND_GOODFIRE, "", LORA, "", "{" M "}", NULL},
         {KIND_ECHO, CONTROLLER, LORA, "p", "{" M "}", "{" M "}"},
     };
