@@ -34,7 +34,7 @@ struct flow {
 
     struct list exchanges;              /* all of them */
     struct list ready;                  /* those to be run in this turn */
-    uv_check_t check;                   /* runs them, after the sockets were served */
+    uv_check_t before, after;           /* run them after the sockets were served, around libcurl's turn */
     uv_idle_t idle;                     /* keeps the loop from sleeping while some are ready */
     uv_timer_t ticker;                  /* looks after silent streams */
     struct list streams;                /* streamed answers being delivered */

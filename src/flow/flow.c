@@ -195,11 +195,11 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     conn_context_init(&flow->conns, loop, &exchange_conn_events, &limits);
     flow->conns.closed = on_conn_closed;
 
-    uv_check_init(loop, &flow->check);
+    uv_check_init(loop, &flow->before);
+    uv_check_init(loop, &flow->after);
     uv_idle_init(loop, &flow->idle);
     uv_timer_init(loop, &flow->ticker);
-    flow->check.data = flow->idle.data = flow->ticker.data = flow;
-    uv_check_start(&flow->check, on_check);
+    flow->before.data = flow->after.data = flow->idle.data = flow->ticker.data = flow;
     uv_timer_start(&flow->ticker, deliver_tick, tick_ms ? tick_ms : 1, tick_ms ? tick_ms : 1);
 
     flight_context_init(&flow->flights, loop);
@@ -208,8 +208,12 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     flow->flights.note = on_note;
     flow->flights.may_retry = on_may_retry;
     flow->flights.data = flow;
+    /* The check handle that is started last runs first: what was asked goes to libcurl before its turn, and what it
+     * reports in its turn is served right after. */
+    uv_check_start(&flow->after, on_check);
     if (!admin)
         reach_backends(flow);
+    uv_check_start(&flow->before, on_check);
     return flow;
 }
 
@@ -269,7 +273,7 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     flush_lines(flow);
     flow->closed = closed;
     flow->closed_data = data;
-    flow->closing = 3;
+    flow->closing = 4;
     flight_cancel_all(&flow->flights, &failure);
     flow->discovery = discovery_free(flow->discovery);
     for (uint32_t i = 0; flow->upstreams && i < flow->config->backend_count; i++)
@@ -279,7 +283,8 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
         flow->closing++;
         curl_loop_close(flow->curl, curl_closed, flow);
     }
-    uv_close((uv_handle_t *)&flow->check, handle_closed);
+    uv_close((uv_handle_t *)&flow->before, handle_closed);
+    uv_close((uv_handle_t *)&flow->after, handle_closed);
     uv_close((uv_handle_t *)&flow->idle, handle_closed);
     uv_close((uv_handle_t *)&flow->ticker, handle_closed);
 }

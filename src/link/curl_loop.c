@@ -55,6 +55,7 @@ static void bury_doomed(struct curl_loop *loop)
         transfer_bury(LIST_ENTRY(node, struct transfer, node));
 }
 
+/* NULL for a handle that libcurl made for itself. */
 static struct transfer *transfer_of(CURL *easy)
 {
     char *transfer = NULL;
@@ -122,7 +123,7 @@ static struct curl_socket *socket_new(struct curl_loop *loop, curl_socket_t fd, 
     socket->poll.data = socket;
     loop->sockets[fd] = socket;
     loop->open_handles++;
-    if (!opener->asked) {
+    if (opener && !opener->asked) {
         socket->opener = opener;
         opener->socket = socket;
     }
@@ -191,16 +192,17 @@ static int on_wish(CURL *easy, curl_socket_t fd, int what, void *data, void *unu
 {
     struct curl_loop *loop = data;
     struct curl_socket *socket = socket_at(loop, fd);
+    struct transfer *transfer = transfer_of(easy);
 
     if (what == CURL_POLL_REMOVE) {
         if (socket) {
             socket->wish = 0;
-            socket->paused = transfer_of(easy)->paused;
+            socket->paused = transfer && transfer->paused;
         }
         return 0;
     }
     if (!socket)
-        socket = socket_new(loop, fd, transfer_of(easy));
+        socket = socket_new(loop, fd, transfer);
     if (socket) {
         socket->wish = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
         watch(socket);

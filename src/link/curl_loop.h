@@ -17,7 +17,8 @@ void curl_loop_global_init(void);
 /* A multi on LOOP. IDLE_CONNECTIONS is how many unused connections it keeps at most. */
 struct curl_loop *curl_loop_new(uv_loop_t *loop, unsigned idle_connections);
 
-/* Every transfer must have ended. Handles close during the next loop turns; CLOSED comes when all are. */
+/* Every transfer must have ended and every target be free. Handles close during the next loop turns; CLOSED comes when
+ * all are. */
 void curl_loop_close(struct curl_loop *loop, void (*closed)(void *data), void *data);
 
 /* Easy handles waiting on the free list: for the books. */

@@ -49,6 +49,7 @@ static void set_up(struct transfer *transfer)
     SET(easy, CURLOPT_TCP_NODELAY, 1L);
     SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     SET(easy, CURLOPT_MAXAGE_CONN, (long)POOL_IDLE_S);
+    SET(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* what it was told lasts until it is told otherwise */
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)target->connect_ms);
 }
 

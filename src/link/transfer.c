@@ -183,7 +183,7 @@ static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct cur
     return fd;
 }
 
-/* --- for the handle and the loop ---------------------------------------------------------------------------------------------- */
+/* --- for the handle and the loop ------------------------------------------------------------------------------- */
 
 void transfer_set_callbacks(struct transfer *transfer)
 {
@@ -250,8 +250,9 @@ void transfer_report(struct transfer *transfer)
     const struct transfer_events *events = transfer->events;
     void *data = transfer->data;
     int result = transfer->result;
-    char reason[CURL_ERROR_SIZE] = "";
+    char reason[CURL_ERROR_SIZE];
 
+    reason[0] = '\0';
     if (result)
         memcpy(reason, transfer->reason, sizeof(reason));
     list_remove(&transfer->node);

@@ -1,10 +1,10 @@
 /*
  * A call is a transfer with deadlines.
  *
- * One timer per backend and worker looks after all its calls: each call stores its next deadline, the timer sleeps
- * until the earliest and then walks the list, at most fifty times a second. So a call costs no timer of its own, a
- * byte costs one store, and ten thousand silent streams cost one walk each time one of them is due. Deadlines are
- * late by up to 20 ms, never early.
+ * One timer per backend and worker looks after all its calls: it sleeps until the earliest deadline and then walks the
+ * list, at most fifty times a second. So a call costs no timer of its own, a byte costs one store, and ten thousand
+ * silent streams cost one walk each time one of them is due. By the loop's clock deadlines are late by up to 20 ms,
+ * never early.
  *
  * A deadline that has passed counts only when it is still passed after the loop has looked at its sockets once more:
  * after a suspended process or a long turn, the bytes that were waiting come first.

@@ -11,6 +11,7 @@
 /* One backend as one worker reaches it: its target, its resolver. Outlives its calls. */
 struct upstream;
 
+/* NULL when a host, key or path of BACKEND holds a byte that may not be there. */
 struct upstream *upstream_new(uv_loop_t *loop, struct curl_loop *curl, const struct config_backend *backend);
 struct upstream *upstream_free(struct upstream *upstream);
 const struct config_backend *upstream_backend(const struct upstream *upstream);
@@ -20,7 +21,9 @@ struct call_request {
     struct bytes path, body;    /* must stay until the call ended */
     bool event_stream;
     bool fresh;                 /* on a new connection */
-    struct config_timeouts timeouts; /* first_byte 0: only `total` counts */
+    /* `connect` includes looking up the name; `first_byte` begins with the connection. first_byte 0: only `connect` and
+     * `total` count. */
+    struct config_timeouts timeouts;
 };
 
 /* Results of a call beyond TRANSFER_E_. */

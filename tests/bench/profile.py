@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Where the instructions of one request and of one event go: run.sh's callgrind runs, long minus short, by function.
+"""Where the instructions of one request and one event go: run.sh's callgrind runs, long minus short, by function.
 
     tests/bench/profile.py [TARGET] [FOLDER]     gateway and build-bench/results when not said
 """
@@ -16,7 +16,8 @@ SHOWN = 45
 
 def costs(path, inclusive):
     """{function: instructions} of one callgrind file."""
-    command = ["callgrind_annotate", "--threshold=100", "--auto=no", f"--inclusive={'yes' if inclusive else 'no'}", str(path)]
+    command = ["callgrind_annotate", "--threshold=100", "--auto=no",
+               f"--inclusive={'yes' if inclusive else 'no'}", str(path)]
     text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     found = {}
     for line in text.splitlines():

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The gateway against nginx, HAProxy and a bare libcurl relay on the same hop, in one interleaved run: README.md.
+# The gateway against nginx, HAProxy and a bare libcurl relay on the same hop, in one interleaved run: see README.md.
 #
 #   tests/bench/run.sh              about five minutes
 #   QUICK=1 tests/bench/run.sh      about 80 seconds: fewer rounds, 2,000 streams, less under callgrind
 #
-# TARGETS="nginx gateway" measures only those; GATEWAY=/path/to/embergate skips the build; ROUNDS=7 changes the rounds;
-# CALLGRIND=0 leaves the instruction counts out; PORT_BASE moves the ports. The table goes to stdout.
+# TARGETS="nginx gateway" measures only those; GATEWAY=/path/to/embergate skips the build; ROUNDS=7 changes the
+# rounds; CALLGRIND=0 leaves the instruction counts out; PORT_BASE moves the ports; BUILD is the folder for all that is
+# made. The table goes to stdout.
 set -eu -o pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,7 +28,7 @@ files=$(ulimit -n)
 
 if [ "$quick" = 1 ]; then
     rounds=${ROUNDS:-3} streams=2000
-    t_c1=0.4 t_c64=0.5 t_open=0.4 t_body=0.3 t_sse=0.7 t_first=0.3 t_flat=0 t_hold=1 warm=0.15
+    t_c1=0.4 t_c64=0.4 t_open=0.4 t_body=0.3 t_sse=0.6 t_first=0.3 t_flat=0 t_hold=1 warm=0.15
 else
     rounds=${ROUNDS:-5} streams=5000
     t_c1=1 t_c64=1.3 t_open=1 t_body=0.7 t_sse=1.5 t_first=0.8 t_flat=0.6 t_hold=2 warm=0.25
@@ -70,7 +71,8 @@ build_programs() {
 build_gateway() {
     [ -z "${GATEWAY:-}" ] || return 0
     GATEWAY=$build/embergate
-    [ -f "$build/build.ninja" ] || meson setup "$build" "$root" -Dbuildtype=release -Ddebug=true -Dtests=false >"$out/build.log"
+    [ -f "$build/build.ninja" ] ||
+        meson setup "$build" "$root" -Dbuildtype=release -Ddebug=true -Dtests=false >"$out/build.log"
     ninja -C "$build" embergate >>"$out/build.log" 2>&1 || { tail -20 "$out/build.log" >&2; die "no gateway"; }
 }
 
@@ -112,6 +114,7 @@ start() {
     pid[$1]=$!
     wait_for_port "${port[$1]}" "$1"
     sleep 0.3
+    kill -0 "${pid[$1]}" 2>/dev/null || die "$1 did not start; is port ${port[$1]} taken?"
     charged[$1]=${pid[$1]}
     [ "$1" = nginx ] && charged[nginx]=$(pgrep -P "${pid[nginx]}" | head -1)
     return 0
@@ -200,8 +203,8 @@ measure_memory() {
 measure_wrk() {
     local target rate
     for target in "${targets[@]}"; do
-        rate=$(taskset -c $other_core wrk -t1 -c64 -d1 -s "$here/config/post.lua" "http://127.0.0.1:${port[$target]}" |
-               sed -n 's/^Requests\/sec: *//p')
+        rate=$(taskset -c $other_core wrk -t1 -c64 -d1 -s "$here/config/post.lua" \
+                   "http://127.0.0.1:${port[$target]}" | sed -n 's/^Requests\/sec: *//p')
         echo "case=wrk target=$target round=1 per_second=$rate" >>"$out/raw.txt"
     done
 }

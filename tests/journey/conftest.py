@@ -45,9 +45,9 @@ LLAMA_70B = "meta-llama/Llama-3.3-70B-Instruct"
 SHORT = {"connect": "1s", "first_byte": "1500ms", "between_bytes": "1500ms", "total": "20s"}
 
 
-def house_config(providers, timeouts=None, **more):
+def house_config(providers, patience=None, **more):
     """One model per kind, named like the kind, asked for as `tiny` there; and `echo`, which has Goodfire's names too."""
-    backends = [echo()] + [backend(kind, provider, **({"timeouts": timeouts} if timeouts else {}))
+    backends = [echo()] + [backend(kind, provider, **({"timeouts": patience} if patience else {}))
                            for kind, provider in providers.items()]
     models = [{"name": "echo", "aliases": [LLAMA_8B, LLAMA_70B], "backends": ["local"]}]
     models += [{"name": kind, "backends": [kind], "upstream": "tiny"} for kind in providers]

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BINARY = os.environ.get("EMBERGATE_BINARY") or os.path.join(ROOT, "build-test", "embergate")
-SANITIZER = re.compile(r"ERROR: (Address|Leak|Thread|Memory)Sanitizer|runtime error:|AddressSanitizer:|Assertion .* failed")
+SANITIZER = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|runtime error:|AddressSanitizer:|Assertion .* failed")
 # Sanitized builds on a busy machine are slow; facts usually come within milliseconds.
 PATIENCE = 10
 
@@ -390,7 +390,9 @@ class Gateway:
     # facts
 
     def metrics(self):
-        text = self.ask("/metrics", address=self.admin).body.decode()
+        answer = self.ask("/metrics", address=self.admin)
+        assert answer.status == 200 and answer.complete, answer
+        text = answer.body.decode()
         values = {name: float(value)
                   for name, value in re.findall(r"^embergate_(\w+)(?:\{[^}]*\})? (\S+)$", text, re.M)}
         # The look itself is a request on a connection.
