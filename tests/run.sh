@@ -97,8 +97,7 @@ run_fuzz() {
         count "fuzz corpora (no clang)" 0 0 1
         return
     fi
-    step "build of the fuzzers" build build-fuzz clang -Dfuzz=true -Dtests=false -Db_sanitize=address,undefined \
-        -Db_lundef=false -Dbuildtype=debugoptimized || return
+    step "build of the fuzzers" build build-fuzz clang -Dfuzz=true -Dtests=false -Dbuildtype=debugoptimized || return
     for source in tests/fuzz/fuzz_*.c; do
         name=$(basename "$source" .c)
         program=$(find "$builds/build-fuzz" -type f -name "$name" -perm -u+x | head -n 1)

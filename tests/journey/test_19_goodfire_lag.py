@@ -1,0 +1,51 @@
+"""A Goodfire client that falls behind: its HTTP library then reads 64 KiB at a time, and an event cut there is lost."""
+
+import threading
+
+import goodfire
+import pytest
+from harness import Gateway, echo
+
+MODEL = "meta-llama/Meta-Llama-3.1-8B-Instruct"
+WORDS = 4000
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    config = {
+        "backends": [echo()],
+        "models": [{"name": "echo", "aliases": [MODEL], "backends": ["local"]}],
+        "limits": {"high_water": "8m", "low_water": "1m"},
+    }
+    with Gateway(**config) as gateway:
+        yield gateway
+
+
+def test_a_client_that_lags_behind_reads_whole_events(gateway):
+    text = " ".join(f"word{number}" for number in range(WORDS))
+    client = goodfire.Client(api_key="k", base_url=gateway.url)
+    stream = client.chat.completions.create(
+        [{"role": "user", "content": text}], model=MODEL, stream=True, max_completion_tokens=WORDS)
+    said = [next(stream).choices[0].delta.content]
+    # The answer is made before the client goes on reading: over a megabyte waits for it.
+    gateway.wait_for(lambda: gateway.metric("events_total") >= WORDS, "the whole answer to be written")
+    said += [chunk.choices[0].delta.content for chunk in stream]
+    assert "".join(said) == text
+
+
+def test_many_lag_behind_at_once(gateway):
+    text = " ".join(f"word{number}" for number in range(1000))
+    results = []
+
+    def run():
+        client = goodfire.Client(api_key="k", base_url=gateway.url)
+        stream = client.chat.completions.create(
+            [{"role": "user", "content": text}], model=MODEL, stream=True, max_completion_tokens=1000)
+        results.append("".join(chunk.choices[0].delta.content for chunk in stream) == text)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 8
