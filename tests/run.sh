@@ -74,7 +74,10 @@ run_lint() {
     [ $status -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
     count lint "$good" "$bad"
     for script in tests/run.sh .ci/run deploy/*.sh tests/*/*.sh; do
-        [ -f "$script" ] && step "sh -n $script" sh -n "$script"
+        [ -f "$script" ] || continue
+        shell=sh
+        head -n 1 "$script" | grep -q bash && shell=bash
+        step "$shell -n $script" $shell -n "$script"
     done
 }
 
@@ -82,9 +85,9 @@ run_unit() {
     sanitized || return
     meson test -C "$builds/build-test" --no-rebuild --print-errorlogs >"$log/unit" 2>&1
     status=$?
-    good=$(sed -n 's/^Ok: *//p' "$log/unit" | tail -n 1)
+    good=$(sed -n 's/^Ok: *\([0-9]*\).*/\1/p' "$log/unit" | tail -n 1)
     bad=$(sed -n 's/^\(Fail\|Timeout\|Unexpected Pass\): *//p' "$log/unit" | awk '{ sum += $1 } END { print sum + 0 }')
-    rest=$(sed -n 's/^Skipped: *//p' "$log/unit" | tail -n 1)
+    rest=$(sed -n 's/^Skipped: *\([0-9]*\).*/\1/p' "$log/unit" | tail -n 1)
     if [ $status -ne 0 ]; then
         tail -n 120 "$log/unit"
         [ "$bad" -eq 0 ] && bad=1
@@ -144,7 +147,7 @@ run_pytest() {       # NAME PYTHON ARGUMENT...
         "$python" -m pytest -q -p no:cacheprovider --tb=short "$@" ${PYTEST_ARGUMENTS:-} >"$log/pytest" 2>&1
     status=$?
     good=$(number passed "$log/pytest") bad=$(number failed "$log/pytest") rest=$(number skipped "$log/pytest")
-    errors=$(number 'errors\?' "$log/pytest")
+    errors=$(number 'errors?' "$log/pytest")
     bad=$((bad + errors))
     if [ $status -ne 0 ]; then
         tail -n 300 "$log/pytest"

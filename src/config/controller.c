@@ -86,6 +86,13 @@ static void check_scope(struct controller_file *file, const struct json_node *no
     check_controller(file, member(file, node, "controller"), inner);
 }
 
+/* NAME inside PLACE; a place too long to say is cut. */
+static void place_inside(char inner[PLACE_MAX], const char *place, const char *name)
+{
+    if (snprintf(inner, PLACE_MAX, "%s%s%s", place, place[0] ? "." : "", name) >= PLACE_MAX)
+        inner[PLACE_MAX - 1] = '\0';
+}
+
 static void check_list(struct controller_file *file, const struct json_node *object, const char *name,
                        const char *place,
                        void (*check)(struct controller_file *, const struct json_node *, const char *))
@@ -95,13 +102,16 @@ static void check_list(struct controller_file *file, const struct json_node *obj
     unsigned index = 0;
 
     if (!json_is(list, JSON_ARRAY)) {
-        snprintf(inner, sizeof(inner), "%s%s%s", place, place[0] ? "." : "", name);
+        place_inside(inner, place, name);
         complain(file, inner, list ? "must be a list" : "is missing");
         return;
     }
     for (const struct json_node *item = json_first(&file->doc, list); item && file->good;
          item = json_after(&file->doc, list, item)) {
-        snprintf(inner, sizeof(inner), "%s%s%s[%u]", place, place[0] ? "." : "", name, index++);
+        char item_name[64];
+
+        snprintf(item_name, sizeof(item_name), "%.40s[%u]", name, index++);
+        place_inside(inner, place, item_name);
         check(file, item, inner);
     }
 }

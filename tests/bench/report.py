@@ -120,7 +120,10 @@ def goals(results):
         found = results.median(case, "gateway", key)
         return None if found is None else found * scale
 
-    loss = [results.total("sse_500", "gateway", key) for key in ("merged", "split", "late", "lost")]
+    def not_as_sent(target):
+        found = [results.total("sse_500", target, key) for key in ("merged", "split", "late", "lost")]
+        return None if None in found else sum(found)
+
     return [
         ("CPU per request / nginx, c=64", results.ratio("json_c64", "cpu_us_per_answer", "nginx"), 2.0, 2),
         ("CPU per request / bare relay, c=64", results.ratio("json_c64", "cpu_us_per_answer", "bare"), 1.3, 2),
@@ -128,7 +131,8 @@ def goals(results):
         ("CPU per relayed event / nginx", results.ratio("sse_500", "cpu_us_per_event", "nginx"), 1.15, 2),
         ("CPU per relayed event / bare relay", results.ratio("sse_500", "cpu_us_per_event", "bare"), None, 2),
         ("added p99 at c=1, µs", results.added("json_c1", "gateway", "latency_p99_us"), 200, 0),
-        ("merged, split, late or lost events", None if None in loss else sum(loss), 0, 0),
+        (f"merged, split, late or lost events (direct: {text(not_as_sent('direct'), 0)}, "
+         f"nginx: {text(not_as_sent('nginx'), 0)})", not_as_sent("gateway"), 0, 0),
         ("KB per open stream", at_gateway("hold", "bytes_per_stream", 1 / 1024), 25, 1),
         ("idle RSS, MB", at_gateway("idle", "rss_kb", 1 / 1024), 10, 1),
     ]
