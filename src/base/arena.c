@@ -1,5 +1,6 @@
 /*
- * Blocks of at least 2 KB in a chain; the newest is filled from its start. Large wishes get a block of their own.
+ * Blocks in a chain, each as large as all before it within bounds; the newest is filled from its start. Most arenas
+ * hold little and live long (an open stream has three), so they begin small. Large wishes get a block of their own.
  */
 #include "base/arena.h"
 
@@ -8,7 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define BLOCK_SIZE 2000
+#define SMALLEST 432
+#define LARGEST 8000
 #define ALIGNMENT _Alignof(max_align_t)
 
 struct arena_block {
@@ -39,8 +41,11 @@ void *arena_alloc(struct arena *arena, size_t size)
 
     size = (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
     if (!arena->blocks || arena->blocks->size - arena->used < size) {
-        size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-        struct arena_block *block = alloc_bytes(sizeof(*block) + room);
+        size_t room = arena->total < SMALLEST ? SMALLEST : arena->total < LARGEST ? arena->total : LARGEST;
+        struct arena_block *block;
+
+        room = (size > room ? size : room) & ~(ALIGNMENT - 1);
+        block = alloc_bytes(sizeof(*block) + room);
 
         block->older = arena->blocks;
         block->size = room;

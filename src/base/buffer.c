@@ -8,6 +8,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* What a formatted text mostly fits in: then it is formatted once. */
+#define PRINTF_ROOM 128
+
 void buffer_init(struct buffer *buffer)
 {
     *buffer = (struct buffer){0};
@@ -62,6 +65,18 @@ void buffer_append_u64(struct buffer *buffer, uint64_t value)
     buffer_append(buffer, (struct bytes){digits + at, sizeof(digits) - at});
 }
 
+void buffer_append_hex(struct buffer *buffer, uint64_t value)
+{
+    static const char hex[] = "0123456789abcdef";
+    char digits[16];
+    size_t at = sizeof(digits);
+
+    do
+        digits[--at] = hex[value & 15];
+    while (value >>= 4);
+    buffer_append(buffer, (struct bytes){digits + at, sizeof(digits) - at});
+}
+
 void buffer_append_i64(struct buffer *buffer, int64_t value)
 {
     if (value < 0)
@@ -76,9 +91,11 @@ void buffer_printf(struct buffer *buffer, const char *format, ...)
 
     va_start(args, format);
     va_copy(again, args);
-    size = vsnprintf(NULL, 0, format, args);
+    buffer_reserve(buffer, PRINTF_ROOM);
+    size = vsnprintf(buffer->data + buffer->size, buffer->capacity - buffer->size, format, args);
     va_end(args);
-    vsnprintf(buffer_reserve(buffer, (size_t)size + 1), (size_t)size + 1, format, again);
+    if ((size_t)size >= buffer->capacity - buffer->size)
+        vsnprintf(buffer_reserve(buffer, (size_t)size + 1), (size_t)size + 1, format, again);
     va_end(again);
     buffer->size += (size_t)size;
 }

@@ -25,6 +25,7 @@ void buffer_append(struct buffer *buffer, struct bytes view);
 void buffer_append_char(struct buffer *buffer, char byte);
 void buffer_append_text(struct buffer *buffer, const char *text);
 void buffer_append_u64(struct buffer *buffer, uint64_t value);
+void buffer_append_hex(struct buffer *buffer, uint64_t value);
 void buffer_append_i64(struct buffer *buffer, int64_t value);
 void buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -18,7 +18,7 @@ struct transcript_block {
 
 struct event_head {
     uint32_t size;
-    uint8_t kind, shape;
+    uint8_t kind, shape, usage;
 };
 
 struct transcript {
@@ -124,15 +124,21 @@ static struct transcript_block *block_with_room(struct transcript *transcript, s
     return block;
 }
 
-bool transcript_append(struct transcript *transcript, enum chat_event_kind kind, enum chat_shape shape,
-                       struct bytes payload)
+bool transcript_append(struct transcript *transcript, const struct chat_event *event)
 {
+    struct bytes payload = event->payload;
     size_t room = ALIGN(sizeof(struct event_head) + payload.size);
     struct transcript_block *block = block_with_room(transcript, room);
-    struct event_head head = {.size = (uint32_t)payload.size, .kind = (uint8_t)kind, .shape = (uint8_t)shape};
+    struct event_head head = {
+        .size = (uint32_t)payload.size,
+        .kind = (uint8_t)event->kind,
+        .shape = (uint8_t)event->shape,
+        .usage = event->usage,
+    };
 
     memcpy(block->bytes + block->used, &head, sizeof(head));
-    memcpy(block->bytes + block->used + sizeof(head), payload.data, payload.size);
+    if (payload.size)
+        memcpy(block->bytes + block->used + sizeof(head), payload.data, payload.size);
     block->used += (uint32_t)room;
     transcript->held += payload.size;
     transcript->events++;
@@ -267,6 +273,7 @@ int reader_next(struct reader *reader, struct chat_event *ret)
     memcpy(&head, reader->block->bytes + reader->offset, sizeof(head));
     ret->kind = head.kind;
     ret->shape = head.shape;
+    ret->usage = head.usage;
     ret->payload = (struct bytes){reader->block->bytes + reader->offset + sizeof(head), head.size};
     reader->offset += ALIGN(sizeof(head) + head.size);
     reader->taken++;

@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 #include "chat/failure.h"
+#include "json/json_doc.h"
 
 /* Whose words a payload is in. */
 enum chat_shape { SHAPE_OPENAI, SHAPE_GOODFIRE };
@@ -26,8 +27,12 @@ enum chat_event_kind {
 struct chat_event {
     enum chat_event_kind kind;
     enum chat_shape shape;
+    bool usage;           /* of a chunk: it has a member `usage` that is not null */
     struct bytes payload; /* valid until the reader's next call, or its end */
 };
+
+/* For the JSON of answers: bounded in bytes by their receivers; with log-probabilities they are nearly all nodes. */
+#define ANSWER_JSON_LIMITS ((struct json_limits){.depth = 64, .nodes = 2000000})
 
 enum transcript_status { TRANSCRIPT_GROWING, TRANSCRIPT_FINISHED, TRANSCRIPT_FAILED };
 
@@ -67,9 +72,8 @@ struct transcript *transcript_unref(struct transcript *transcript);
 /* --- the writer --- */
 
 void transcript_set_writer(struct transcript *transcript, const struct transcript_writer *writer);
-/* PAYLOAD is copied. False: the undelivered part is above high water, please pause. */
-bool transcript_append(struct transcript *transcript, enum chat_event_kind kind, enum chat_shape shape,
-                       struct bytes payload);
+/* EVENT's payload is copied. False: the undelivered part is above high water, please pause. */
+bool transcript_append(struct transcript *transcript, const struct chat_event *event);
 /* The answer ends, well or not; exactly one of the two comes, once. The writer hears nothing more. */
 void transcript_finish(struct transcript *transcript);
 void transcript_fail(struct transcript *transcript, const struct failure *failure);

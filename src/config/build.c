@@ -73,6 +73,13 @@ void build_duration(struct build *build, const struct tree_node *node, const cha
         *target = ms;
 }
 
+bool build_name_unsure(const struct tree_node *item, struct bytes name)
+{
+    const struct tree_node *node = tree_member(item, BYTES("name"));
+
+    return item->bad || (node && node->partial) || (name.size == 0 && tree_given(item, BYTES("name")));
+}
+
 struct bytes build_path(struct build *build, struct bytes path)
 {
     if (path.data[0] == '/')
@@ -116,6 +123,8 @@ static void build_listen(struct build *build, const struct raw *raw, const struc
     struct config *config = build->config;
     const char *wrong;
 
+    if (!option && list && list->bad)
+        return;
     config->listen = arena_zeroed(&config->arena, count * sizeof(*config->listen));
     if (!silent) {
         for (; config->listen_count < count; config->listen_count++, node = node->next)
@@ -136,7 +145,7 @@ static void build_admin(struct build *build, const struct raw *raw, const struct
     struct bytes text = bytes_of(option ? option : "127.0.0.1:8081");
     const char *wrong = NULL;
 
-    if (!option && raw->admin && !build_text(build, node, raw->admin, &text))
+    if (!option && tree_given(root, BYTES("admin")) && !build_text(build, node, raw->admin, &text))
         return;
     if (bytes_equal(text, BYTES("off")))
         return;
@@ -154,7 +163,7 @@ static void build_admin(struct build *build, const struct raw *raw, const struct
 static void build_workers(struct build *build, const struct raw *raw, const struct tree_node *root,
                           uint32_t option)
 {
-    uint32_t workers = option ? option : raw->workers;
+    uint32_t workers = option ? option : raw->workers ? *raw->workers : 0;
     cpu_set_t cores;
 
     if (workers > WORKERS_MAX && option)
@@ -168,10 +177,11 @@ static void build_workers(struct build *build, const struct raw *raw, const stru
 
 static void need_backend(struct build *build, const struct tree_node *root)
 {
+    const struct tree_node *list = tree_member(root, BYTES("backends"));
     static const char hint[] = "none is given: name one in a file (-c FILE), or say --backend URL, "
                                "such as --backend http://127.0.0.1:8000";
 
-    if (build->config->backend_count)
+    if (build->config->backend_count || (list && list->bad))
         return;
     if (build->report->name)
         report_member(build->report, root, "backends", "%s", hint);

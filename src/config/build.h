@@ -1,6 +1,7 @@
 /*
  * From what the file says to what it means: raw structs become the snapshot, every value checked. Each part
- * complains about all that is wrong in it and goes on; a snapshot with complaints is thrown away.
+ * complains about all that is wrong in it and goes on; a snapshot with complaints is thrown away. What the check
+ * of the tree complained of is silently passed by, and so is what would only follow from another complaint.
  */
 #pragma once
 
@@ -12,6 +13,8 @@ struct build {
     struct config *config;
     struct report *report;
     const char *folder; /* relative paths start there */
+    /* An entry has a name that cannot be read: who names something unknown may mean that one. */
+    bool backends_unsure, models_unsure;
 };
 
 /* RAW and its tree ROOT (NULL: no file) with OVERRIDES (may be NULL) on top. */
@@ -28,6 +31,8 @@ bool build_free_text(struct build *build, const struct tree_node *node, const ch
 /* *TARGET is only changed when RAW is a good duration. ZERO: it may be none. */
 void build_duration(struct build *build, const struct tree_node *node, const char *raw, bool zero,
                     uint32_t *target);
+/* The entry ITEM has a name in the file, which is not (or not surely) NAME. */
+bool build_name_unsure(const struct tree_node *item, struct bytes name);
 /* PATH in the file's folder, unless it is absolute. */
 struct bytes build_path(struct build *build, struct bytes path);
 
@@ -45,6 +50,9 @@ void build_override_backends(struct build *build, const struct config_overrides 
 void build_models(struct build *build, const struct raw *raw, const struct tree_node *node);
 void build_params(struct build *build, const struct raw_params *raw, const struct tree_node *node,
                   struct config_params *ret);
+/* No parameter may be in both. */
+void build_compare_params(struct build *build, const struct tree_node *defaults,
+                          const struct tree_node *fixed);
 void build_variants(struct build *build, const struct raw *raw, const struct tree_node *node);
 /* Models, aliases and variants share one space of names. */
 void build_unique_names(struct build *build, const struct tree_node *models,

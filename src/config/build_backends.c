@@ -2,7 +2,9 @@
  * Whom to ask: from the file, or from URLs on the command line.
  */
 #include "config/address.h"
+#include "base/utf8.h"
 #include "config/build.h"
+#include "config/suggest.h"
 
 #include <unistd.h>
 
@@ -38,6 +40,33 @@ static void read_name(struct build *build, const struct raw_backend *raw, const 
     }
 }
 
+/* KIND_AUTO, which no file can say, stands for a kind that is not known. */
+static enum config_kind read_kind(struct build *build, const struct raw_backend *raw,
+                                  const struct tree_node *node)
+{
+    struct nearest nearest = {0};
+    struct buffer words;
+
+    if (!build_text(build, node, raw->kind, &nearest.word))
+        return KIND_AUTO;
+    for (int kind = KIND_AUTO + 1; kind < KIND_COUNT; kind++)
+        if (bytes_equal(nearest.word, bytes_of(config_kind_name((enum config_kind)kind))))
+            return (enum config_kind)kind;
+    nearest.word = node->text;
+    buffer_init(&words);
+    for (int kind = KIND_AUTO + 1; kind < KIND_COUNT; kind++) {
+        const char *word = config_kind_name((enum config_kind)kind);
+
+        nearest_try(&nearest, word);
+        buffer_printf(&words, "%s%s", words.size ? ", " : "", word);
+    }
+    buffer_append(&words, nearest_hint(build->report, &nearest));
+    report_node(build->report, node, "%s is none of %.*s", report_quote(build->report, node->text),
+                BYTES_ARG(buffer_bytes(&words)));
+    buffer_deinit(&words);
+    return KIND_AUTO;
+}
+
 /* Goes into a header, and never into a message. */
 static void read_key(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
                      struct config_backend *backend)
@@ -52,8 +81,9 @@ static void read_key(struct build *build, const struct raw_backend *raw, const s
     }
 }
 
+/* PLAIN: the URL is good, and it is not https. */
 static void read_ca_file(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
-                         struct config_backend *backend)
+                         bool plain, struct config_backend *backend)
 {
     struct bytes path;
 
@@ -62,53 +92,55 @@ static void read_ca_file(struct build *build, const struct raw_backend *raw, con
     backend->ca_file = build_path(build, path);
     if (backend->kind == KIND_ECHO)
         return;
-    if (!backend->tls)
+    if (plain)
         report_node(build->report, node, "is only for a URL with https");
     else if (access(backend->ca_file.data, R_OK) < 0)
         report_node(build->report, node, "%s cannot be read", report_quote(build->report, node->text));
 }
 
-static void read_url(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
+/* Whether it is good. */
+static bool read_url(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
                      struct config_backend *backend)
 {
     const struct tree_node *url = tree_member(node, BYTES("url"));
     const char *wrong;
     struct bytes text;
 
-    if (!raw->url && backend->kind != KIND_ECHO)
+    if (!tree_given(node, BYTES("url")) && backend->kind != KIND_ECHO && backend->kind != KIND_AUTO)
         report_member(build->report, node, "url", "is missing");
     if (!build_text(build, url, raw->url, &text))
-        return;
+        return false;
     wrong = address_read_url(&build->config->arena, text, backend);
     if (wrong)
         report_node(build->report, url, "%s", wrong);
+    return !wrong;
 }
 
 static void build_backend(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
                           struct config_backend *backend)
 {
     const struct tree_node *echo = tree_member(node, BYTES("echo"));
+    bool url_good;
 
+    backend->kind = read_kind(build, raw, tree_member(node, BYTES("kind")));
     read_name(build, raw, tree_member(node, BYTES("name")), backend);
-    read_url(build, raw, node, backend);
+    url_good = read_url(build, raw, node, backend);
     read_key(build, raw, tree_member(node, BYTES("api_key")), backend);
-    read_ca_file(build, raw, tree_member(node, BYTES("ca_file")), backend);
+    read_ca_file(build, raw, tree_member(node, BYTES("ca_file")), url_good && !backend->tls, backend);
     if (raw->timeouts)
         build_waits(build, raw->timeouts, tree_member(node, BYTES("timeouts")), &backend->timeouts);
-    if (raw->echo && backend->kind != KIND_ECHO)
+    if (tree_given(node, BYTES("echo")) && backend->kind != KIND_ECHO && backend->kind != KIND_AUTO)
         report_node(build->report, echo, "is only for kind echo");
-    else if (raw->echo)
+    if (raw->echo)
         build_duration(build, tree_member(echo, BYTES("pace")), raw->echo->pace, true,
                        &backend->echo_pace_ms);
 }
 
 /* One more backend with everything at its default. It counts once config->backend_count is raised. */
-static struct config_backend *next_backend(struct config *config, enum config_kind kind,
-                                           const struct config_timeouts *waits)
+static struct config_backend *next_backend(struct config *config, const struct config_timeouts *waits)
 {
     struct config_backend *backend = &config->backends[config->backend_count];
 
-    backend->kind = kind;
     backend->timeouts = *waits;
     backend->echo_pace_ms = ECHO_PACE_MS;
     backend->index = config->backend_count;
@@ -121,20 +153,37 @@ void build_backends(struct build *build, const struct raw *raw, const struct tre
     struct config *config = build->config;
     const struct tree_node *item = node ? node->first : NULL;
 
+    build->backends_unsure = node && (node->bad || node->partial);
     config->backends = arena_zeroed(&config->arena, raw->backends_count * sizeof(*config->backends));
     for (uint32_t i = 0; i < raw->backends_count; i++, item = item->next) {
-        const struct raw_backend *one = &raw->backends[i];
+        struct config_backend *backend = next_backend(config, waits);
 
-        build_backend(build, one, item, next_backend(config, one->kind, waits));
+        if (!item->bad)
+            build_backend(build, &raw->backends[i], item, backend);
+        build->backends_unsure = build->backends_unsure || build_name_unsure(item, backend->name);
         config->backend_count++;
     }
+}
+
+/* What is wrong with the bytes of a URL that no file has been checked for. The name made of it ends up in log
+ * lines and metrics too. */
+static const char *url_bytes(struct bytes url)
+{
+    if (!utf8_valid(url))
+        return "is not valid UTF-8";
+    for (size_t i = 0; i < url.size; i++)
+        if ((unsigned char)url.data[i] < 0x20 || url.data[i] == 0x7f)
+            return "must not hold control characters";
+    return NULL;
 }
 
 static void override_backend(struct build *build, const char *url, struct config_backend *backend)
 {
     struct config *config = build->config;
-    const char *wrong = address_read_url(&config->arena, bytes_of(url), backend);
+    const char *wrong = url_bytes(bytes_of(url));
 
+    if (!wrong)
+        wrong = address_read_url(&config->arena, bytes_of(url), backend);
     if (wrong) {
         report_option(build->report, "--backend", "%s", wrong);
         return;
@@ -152,7 +201,7 @@ void build_override_backends(struct build *build, const struct config_overrides 
 
     config->backends = arena_zeroed(&config->arena, overrides->backend_count * sizeof(*config->backends));
     for (uint32_t i = 0; i < overrides->backend_count; i++) {
-        override_backend(build, overrides->backends[i], next_backend(config, KIND_AUTO, waits));
+        override_backend(build, overrides->backends[i], next_backend(config, waits));
         config->backend_count++;
     }
 }

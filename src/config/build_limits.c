@@ -63,6 +63,7 @@ static struct bytes size_text(struct build *build, uint64_t size)
     return arena_printf(&build->report->arena, "%llu%s", (unsigned long long)size, units[unit]);
 }
 
+/* 0 when it is not known. */
 static uint64_t read_size(struct build *build, const struct size_row *row, const char *raw,
                           const struct tree_node *node)
 {
@@ -70,8 +71,10 @@ static uint64_t read_size(struct build *build, const struct size_row *row, const
     uint64_t size;
     int r;
 
-    if (!build_text(build, node, raw, &text))
+    if (!node || tree_is_null(node))
         return row->standard;
+    if (!build_text(build, node, raw, &text))
+        return 0;
     r = value_size(text, &size);
     if (r == 0 && size >= row->least && size <= row->most)
         return size;
@@ -82,7 +85,7 @@ static uint64_t read_size(struct build *build, const struct size_row *row, const
                     report_quote(build->report, node->text));
     else
         report_node(build->report, node, "must be from %.*s to %.*s", BYTES_ARG(least), BYTES_ARG(most));
-    return row->standard;
+    return 0;
 }
 
 static uint32_t read_count(struct build *build, const struct tree_node *node, const char *key,
@@ -99,7 +102,6 @@ void build_limits(struct build *build, const struct raw_limits *raw, const struc
 {
     static const struct raw_limits none;
     struct config_limits *limits = &build->config->limits;
-    uint32_t complaints = build->report->count;
 
     if (!raw)
         raw = &none;
@@ -115,12 +117,10 @@ void build_limits(struct build *build, const struct raw_limits *raw, const struc
     }
     limits->connections = read_count(build, node, "connections", raw->connections, 0, 0, 10000000);
     limits->headers = read_count(build, node, "headers", raw->headers, 100, 1, 10000);
-    if (build->report->count > complaints)
-        return;
-    if (limits->low_water >= limits->high_water)
+    if (limits->high_water && limits->low_water >= limits->high_water)
         report_member(build->report, node, "low_water", "must be below high_water (%u is not below %u)",
                       limits->low_water, limits->high_water);
-    if (limits->buffered_bytes < limits->body_bytes)
+    if (limits->buffered_bytes && limits->buffered_bytes < limits->body_bytes)
         report_member(build->report, node, "buffered_bytes", "must be at least body_bytes (%u)",
                       limits->body_bytes);
 }

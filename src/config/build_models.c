@@ -38,7 +38,9 @@ static void read_backend(struct build *build, const struct tree_node *node, cons
     if (!build_text(build, node, raw, &name))
         return;
     if (!find_backend(build->config, name, &index)) {
-        report_node(build->report, node, "no backend is called %s", report_quote(build->report, node->text));
+        if (!build->backends_unsure)
+            report_node(build->report, node, "no backend is called %s",
+                        report_quote(build->report, node->text));
         return;
     }
     for (uint32_t i = 0; i < model->backend_count; i++) {
@@ -61,30 +63,34 @@ static void read_backends(struct build *build, const struct raw_model *raw, cons
         read_backend(build, item, raw->backends[i], model);
 }
 
-/* What is fixed never needs a default. */
-static void compare_params(struct build *build, const struct config_model *model,
-                           const struct tree_node *defaults)
+/* Somebody may mean this one by a name that is not known. */
+static bool is_unsure(const struct tree_node *node, const struct config_model *model)
 {
-    for (uint32_t i = 0; i < model->defaults.count; i++)
-        for (uint32_t j = 0; j < model->fixed.count; j++)
-            if (bytes_equal(model->defaults.list[i].name, model->fixed.list[j].name))
-                report_member(build->report, defaults, model->defaults.list[i].name.data,
-                              "has no effect, because it is fixed");
+    const struct tree_node *aliases = tree_member(node, BYTES("aliases"));
+
+    if (build_name_unsure(node, model->name) || (aliases && (aliases->bad || aliases->partial)))
+        return true;
+    for (uint32_t i = 0; i < model->alias_count; i++)
+        if (model->aliases[i].size == 0)
+            return true;
+    return false;
 }
 
 static void build_model(struct build *build, const struct raw_model *raw, const struct tree_node *node,
                         struct config_model *model)
 {
     const struct tree_node *defaults = tree_member(node, BYTES("defaults"));
+    const struct tree_node *fixed = tree_member(node, BYTES("fixed"));
 
     build_text(build, tree_member(node, BYTES("name")), raw->name, &model->name);
     read_aliases(build, raw, node, model);
     read_backends(build, raw, node, model);
-    model->upstream = model->name;
+    if (!tree_given(node, BYTES("upstream")))
+        model->upstream = model->name;
     build_text(build, tree_member(node, BYTES("upstream")), raw->upstream, &model->upstream);
     build_params(build, raw->defaults, defaults, &model->defaults);
-    build_params(build, raw->fixed, tree_member(node, BYTES("fixed")), &model->fixed);
-    compare_params(build, model, defaults);
+    build_params(build, raw->fixed, fixed, &model->fixed);
+    build_compare_params(build, defaults, fixed);
 }
 
 void build_models(struct build *build, const struct raw *raw, const struct tree_node *node)
@@ -92,9 +98,12 @@ void build_models(struct build *build, const struct raw *raw, const struct tree_
     struct config *config = build->config;
     const struct tree_node *item = node ? node->first : NULL;
 
+    build->models_unsure = node && (node->bad || node->partial);
     config->models = arena_zeroed(&config->arena, raw->models_count * sizeof(*config->models));
     for (uint32_t i = 0; i < raw->models_count; i++, item = item->next) {
-        build_model(build, &raw->models[i], item, &config->models[i]);
+        if (!item->bad)
+            build_model(build, &raw->models[i], item, &config->models[i]);
+        build->models_unsure = build->models_unsure || is_unsure(item, &config->models[i]);
         config->model_count++;
     }
 }

@@ -74,6 +74,8 @@ static void append_stop(struct build *build, const struct tree_node *node, struc
 {
     struct bytes text;
 
+    if (node->bad)
+        return;
     if (tree_is_null(node))
         report_node(build->report, node, "has no value");
     else if (node->text.size == 0)
@@ -105,6 +107,22 @@ static void build_stop(struct build *build, const struct tree_node *node, struct
     buffer_deinit(&json);
 }
 
+/* What is fixed never needs a default. */
+static void compare_one(struct build *build, const struct tree_node *defaults, const struct tree_node *fixed,
+                        struct bytes name)
+{
+    if (tree_given(defaults, name) && tree_given(fixed, name))
+        report_node(build->report, tree_member(defaults, name), "has no effect, because it is fixed");
+}
+
+void build_compare_params(struct build *build, const struct tree_node *defaults,
+                          const struct tree_node *fixed)
+{
+    for (size_t i = 0; i < PARAM_COUNT; i++)
+        compare_one(build, defaults, fixed, rows[i].name);
+    compare_one(build, defaults, fixed, BYTES("stop"));
+}
+
 void build_params(struct build *build, const struct raw_params *raw, const struct tree_node *node,
                   struct config_params *ret)
 {
@@ -115,9 +133,10 @@ void build_params(struct build *build, const struct raw_params *raw, const struc
     ret->list = arena_zeroed(&build->config->arena, (PARAM_COUNT + 1) * sizeof(*ret->list));
     for (size_t i = 0; i < PARAM_COUNT; i++)
         build_param(build, &rows[i], raw->values[i], tree_member(node, rows[i].name), ret);
-    if (stop && !tree_is_null(stop))
+    if (stop && !stop->bad && !tree_is_null(stop))
         build_stop(build, stop, ret);
-    if (raw->values[PARAM_MAX_TOKENS] && raw->values[PARAM_MAX_COMPLETION_TOKENS])
+    if (tree_given(node, rows[PARAM_MAX_TOKENS].name) &&
+        tree_given(node, rows[PARAM_MAX_COMPLETION_TOKENS].name))
         report_member(build->report, node, "max_tokens",
                       "says the same as max_completion_tokens: give one of them");
 }

@@ -16,8 +16,9 @@ static void read_model(struct build *build, const struct raw_variant *raw, const
         return;
     model = config_find_model(config, name);
     if (!model) {
-        report_node(build->report, node, "no entry of models is called %s",
-                    report_quote(build->report, node->text));
+        if (!build->models_unsure)
+            report_node(build->report, node, "no entry of models is called %s",
+                        report_quote(build->report, node->text));
         return;
     }
     variant->model = (uint32_t)(model - config->models);
@@ -31,10 +32,10 @@ static void read_lora(struct build *build, const struct raw_lora *raw, const str
     const struct tree_node *scale = tree_member(node, BYTES("scale"));
     bool whole;
 
-    for (uint32_t i = 0; i < variant->lora_count; i++)
-        if (variant->lora[i].id == raw->id)
+    lora->id = raw->id ? *raw->id : -1; /* no id is negative */
+    for (uint32_t i = 0; i < variant->lora_count && raw->id; i++)
+        if (variant->lora[i].id == lora->id)
             report_member(build->report, node, "id", "is the same as in lora[%u]", i);
-    lora->id = raw->id;
     lora->scale = BYTES("1");
     if (build_text(build, scale, raw->scale, &lora->scale) &&
         (!scale->plain || !value_is_number(lora->scale, &whole)))
@@ -66,7 +67,8 @@ static void build_variant(struct build *build, const struct raw_variant *raw, co
                         &variant->controller);
     read_loras(build, raw, tree_member(node, BYTES("lora")), variant);
     build_text(build, tree_member(node, BYTES("adapter")), raw->adapter, &variant->adapter);
-    if (!raw->controller && !raw->lora_count && !raw->adapter)
+    if (!tree_given(node, BYTES("controller")) && !tree_given(node, BYTES("lora")) &&
+        !tree_given(node, BYTES("adapter")))
         report_node(build->report, node, "steers nothing: give controller, lora or adapter");
 }
 
@@ -77,7 +79,8 @@ void build_variants(struct build *build, const struct raw *raw, const struct tre
 
     config->variants = arena_zeroed(&config->arena, raw->variants_count * sizeof(*config->variants));
     for (uint32_t i = 0; i < raw->variants_count; i++, item = item->next) {
-        build_variant(build, &raw->variants[i], item, &config->variants[i]);
+        if (!item->bad)
+            build_variant(build, &raw->variants[i], item, &config->variants[i]);
         config->variant_count++;
     }
 }

@@ -1,7 +1,7 @@
 /*
- * Reading goes in four steps: the text, a tree that knows its lines, the tree held against the schema (and
- * only then libcyaml), and the snapshot with all its values checked. A step that found something wrong is the
- * last one.
+ * Reading goes in four steps: the text, a tree that knows its lines, the tree held against the schema (and only
+ * then libcyaml), and the snapshot with all its values checked. What is no YAML ends it; all other errors are
+ * passed by, so that one run tells them all. A snapshot with an error is never given out.
  */
 #include "config/config.h"
 
@@ -9,6 +9,7 @@
 #include "config/build.h"
 #include "config/file.h"
 #include "config/lint.h"
+#include "config/mend.h"
 
 #include <errno.h>
 
@@ -19,22 +20,30 @@ static void *yaml_memory(void *context, void *old, size_t size)
 
 static const cyaml_config_t yaml_settings = {.mem_fn = yaml_memory, .flags = CYAML_CFG_NO_ALIAS};
 
-/* The text as raw structs, to be given back with raw_free(). NULL when there is nothing in it, or after
- * complaints. */
-static struct raw *raw_load(struct bytes text, const struct tree_node *root, struct report *report)
+/* The text, or what is good in it, as raw structs, to be given back with raw_free(). False when there is no
+ * use in going on. */
+static bool raw_load(struct bytes text, struct tree_node *root, struct report *report, struct raw **ret)
 {
+    struct buffer mended;
     cyaml_data_t *data = NULL;
     cyaml_err_t error;
 
-    if (!root)
-        return NULL;
     lint_tree(root, &schema_root, report);
-    if (!report_clean(report))
-        return NULL;
+    if (root->bad || report->full)
+        return false;
+    buffer_init(&mended);
+    if (!report_clean(report)) {
+        mend_write(root, &schema_root, &mended);
+        text = buffer_bytes(&mended);
+    }
     error = cyaml_load_data((const uint8_t *)text.data, text.size, &yaml_settings, &schema_root, &data, NULL);
-    if (error != CYAML_OK)
+    buffer_deinit(&mended);
+    if (error != CYAML_OK) {
         report_line(report, root->line, "cannot be loaded: %s", cyaml_strerror(error));
-    return data;
+        return false;
+    }
+    *ret = data;
+    return true;
 }
 
 static void raw_free(struct raw *raw)
@@ -65,7 +74,7 @@ static struct config *assemble(const struct raw *raw, const struct tree_node *ro
 int config_read_text(const char *name, const char *folder, struct bytes text,
                      const struct config_overrides *overrides, struct buffer *errors, struct config **ret)
 {
-    const struct tree_node *root = NULL;
+    struct tree_node *root = NULL;
     struct config *config = NULL;
     struct raw *raw = NULL;
     struct report report;
@@ -75,9 +84,7 @@ int config_read_text(const char *name, const char *folder, struct bytes text,
     report_init(&report, name);
     if (text.size > FILE_SIZE_MAX)
         report_line(&report, 0, "is larger than 1 MB");
-    else if (tree_read(&arena, text, &report, &root))
-        raw = raw_load(text, root, &report);
-    if (report_clean(&report))
+    else if (tree_read(&arena, text, &report, &root) && (!root || raw_load(text, root, &report, &raw)))
         config = assemble(raw, root, folder, overrides, &report);
     report_write(&report, errors);
     raw_free(raw);
@@ -142,10 +149,14 @@ struct config *config_unref(struct config *config)
 
 const char *config_kind_name(enum config_kind kind)
 {
-    for (uint32_t i = 0; i < schema_kind_count; i++)
-        if (schema_kinds[i].val == (int64_t)kind)
-            return schema_kinds[i].str;
-    return "auto";
+    static const char *const names[KIND_COUNT] = {
+        [KIND_AUTO] = "auto",     [KIND_OPENAI] = "openai",
+        [KIND_GOODFIRE] = "goodfire", [KIND_VLLM] = "vllm",
+        [KIND_LLAMA_SERVER] = "llama-server", [KIND_SGLANG] = "sglang",
+        [KIND_OLLAMA] = "ollama", [KIND_ECHO] = "echo",
+    };
+
+    return names[kind];
 }
 
 const struct config_model *config_find_model(const struct config *config, struct bytes name)

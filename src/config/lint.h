@@ -7,5 +7,6 @@
 
 #include <cyaml/cyaml.h>
 
-/* Complains to REPORT. A tree that passed is one libcyaml loads. */
-void lint_tree(const struct tree_node *root, const cyaml_schema_value_t *schema, struct report *report);
+/* Complains to REPORT. Without complaints, libcyaml loads the text ROOT was read from. With them, nodes whose
+ * values cannot be used are marked as bad, misspelt keys are put right, and the text of mend_write() loads. */
+void lint_tree(struct tree_node *root, const cyaml_schema_value_t *schema, struct report *report);

@@ -3,7 +3,7 @@
  * tables, so a key exists in one place.
  *
  * Texts are as written: ${NAME} is not yet expanded, durations and sizes are not yet read. NULL: not in the
- * file.
+ * file, or the check complained of it.
  */
 #pragma once
 
@@ -54,8 +54,7 @@ struct raw_echo {
 };
 
 struct raw_backend {
-    char *name;
-    enum config_kind kind;
+    char *name, *kind;
     char *url, *api_key, *ca_file;
     struct raw_waits *timeouts;
     struct raw_echo *echo;
@@ -72,7 +71,7 @@ struct raw_model {
 };
 
 struct raw_lora {
-    int64_t id;
+    int64_t *id;
     char *scale;
 };
 
@@ -87,7 +86,7 @@ struct raw {
     char **listen;
     uint32_t listen_count;
     char *admin;
-    uint32_t workers;
+    uint32_t *workers;
     struct raw_limits *limits;
     struct raw_timeouts *timeouts;
     struct raw_backend *backends;
@@ -100,7 +99,3 @@ struct raw {
 
 /* A pointer to struct raw. */
 extern const cyaml_schema_value_t schema_root;
-
-/* Names of the kinds a file may give, for libcyaml, the check and config_kind_name(). */
-extern const cyaml_strval_t schema_kinds[];
-extern const uint32_t schema_kind_count;

@@ -178,7 +178,7 @@ static bool run(struct tree_reader *reader, yaml_parser_t *parser, struct bytes 
     return good;
 }
 
-bool tree_read(struct arena *arena, struct bytes text, struct report *report, const struct tree_node **ret)
+bool tree_read(struct arena *arena, struct bytes text, struct report *report, struct tree_node **ret)
 {
     struct tree_reader reader = {.arena = arena, .report = report};
     size_t valid = utf8_valid_prefix(text);
@@ -220,6 +220,13 @@ const struct tree_node *tree_item(const struct tree_node *list, uint32_t index)
     while (node && index--)
         node = node->next;
     return node;
+}
+
+bool tree_given(const struct tree_node *map, struct bytes key)
+{
+    const struct tree_node *node = tree_member(map, key);
+
+    return node && !tree_is_null(node);
 }
 
 bool tree_is_null(const struct tree_node *node)

@@ -14,6 +14,8 @@ enum tree_type { TREE_SCALAR, TREE_LIST, TREE_MAP };
 struct tree_node {
     enum tree_type type;
     bool plain;        /* a scalar without quotes, on one or more lines of its own */
+    bool bad;          /* the check complained of the value itself: it is taken for empty */
+    bool partial;      /* the check complained of more values here, which are left out */
     uint32_t line;     /* of the key for a member of a map, else of the value */
     uint32_t index;    /* its place in its parent */
     uint32_t count;    /* children */
@@ -26,12 +28,15 @@ struct tree_node {
 
 /* Read TEXT, which must be one YAML document. False after complaints; *RET is NULL for a document without
  * content. Nodes live in ARENA. */
-bool tree_read(struct arena *arena, struct bytes text, struct report *report, const struct tree_node **ret);
+bool tree_read(struct arena *arena, struct bytes text, struct report *report, struct tree_node **ret);
 
 /* The first child of MAP with KEY, or NULL. MAP may be NULL or something else. */
 const struct tree_node *tree_member(const struct tree_node *map, struct bytes key);
 /* The child of LIST at INDEX, or NULL. */
 const struct tree_node *tree_item(const struct tree_node *list, uint32_t index);
+
+/* MAP says something for KEY, be it good or bad. */
+bool tree_given(const struct tree_node *map, struct bytes key);
 
 /* A scalar that YAML readers take for "nothing": empty, ~ or null, without quotes. */
 bool tree_is_null(const struct tree_node *node);

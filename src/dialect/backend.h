@@ -52,7 +52,7 @@ struct backend_answer {
     enum config_kind kind;
     const struct chat_request *request;
     struct arena *arena;        /* for failures and the id; grows by a bounded amount per answer */
-    struct json_doc doc;        /* scratch */
+    struct json_doc *doc;       /* scratch, the caller's */
     struct buffer scratch;      /* a rewritten payload */
     struct buffer joined;       /* an event of several lines, in one */
     struct backend_frame frame;
@@ -63,8 +63,9 @@ struct backend_answer {
     int64_t prompt_tokens, completion_tokens;   /* -1 until the upstream told */
 };
 
-void backend_answer_init(struct backend_answer *answer, enum config_kind kind,
-                         const struct chat_request *request, struct arena *arena);
+/* DOC has ANSWER_JSON_LIMITS; it may serve several answers by turns. */
+void backend_answer_init(struct backend_answer *answer, enum config_kind kind, const struct chat_request *request,
+                         struct arena *arena, struct json_doc *doc);
 void backend_answer_deinit(struct backend_answer *answer);
 
 enum backend_verdict {

@@ -10,17 +10,16 @@
 
 #include <errno.h>
 
-/* An answer is bounded in bytes; with log-probabilities it is nearly all nodes. */
-#define ANSWER_LIMITS ((struct json_limits){.depth = 64, .nodes = 2000000})
+/* Nodes of a document that are worth keeping between answers. */
+#define KEEP_NODES 4096
 
 void backend_answer_init(struct backend_answer *answer, enum config_kind kind, const struct chat_request *request,
-                         struct arena *arena)
+                         struct arena *arena, struct json_doc *doc)
 {
     char id[RANDOM_ID_SIZE];
 
     *answer = (struct backend_answer){
-        .kind = kind, .request = request, .arena = arena, .prompt_tokens = -1, .completion_tokens = -1};
-    json_doc_init(&answer->doc, ANSWER_LIMITS);
+        .kind = kind, .request = request, .arena = arena, .doc = doc, .prompt_tokens = -1, .completion_tokens = -1};
     buffer_init(&answer->scratch);
     buffer_init(&answer->joined);
     backend_frame_init(&answer->frame);
@@ -35,7 +34,10 @@ void backend_answer_deinit(struct backend_answer *answer)
     backend_frame_deinit(&answer->frame);
     buffer_deinit(&answer->joined);
     buffer_deinit(&answer->scratch);
-    json_doc_deinit(&answer->doc);
+    if (answer->doc->capacity > KEEP_NODES) {
+        json_doc_deinit(answer->doc);
+        json_doc_init(answer->doc, ANSWER_JSON_LIMITS);
+    }
 }
 
 static enum chat_shape shape_of(const struct backend_answer *answer)
@@ -128,7 +130,7 @@ static bool choice_index(const struct json_doc *doc, const struct json_node *cho
 static enum backend_verdict read_choice(struct backend_answer *answer, const struct json_node *choice,
                                         struct json_splice *splice, struct failure *ret_failure)
 {
-    const struct json_doc *doc = &answer->doc;
+    const struct json_doc *doc = answer->doc;
     const struct json_node *reason = json_member(doc, choice, BYTES("finish_reason"));
     enum finish finish;
     int64_t index;
@@ -150,15 +152,15 @@ static void read_usage(struct backend_answer *answer, const struct json_node *us
 {
     int64_t count;
 
-    if (json_i64(&answer->doc, json_member(&answer->doc, usage, BYTES("prompt_tokens")), &count) == 0 && count >= 0)
+    if (json_i64(answer->doc, json_member(answer->doc, usage, BYTES("prompt_tokens")), &count) == 0 && count >= 0)
         answer->prompt_tokens = count;
-    if (json_i64(&answer->doc, json_member(&answer->doc, usage, BYTES("completion_tokens")), &count) == 0 && count >= 0)
+    if (json_i64(answer->doc, json_member(answer->doc, usage, BYTES("completion_tokens")), &count) == 0 && count >= 0)
         answer->completion_tokens = count;
 }
 
 static void splice_id(struct backend_answer *answer, struct json_splice *splice)
 {
-    const struct json_node *id = json_member(&answer->doc, json_root(&answer->doc), BYTES("id"));
+    const struct json_node *id = json_member(answer->doc, json_root(answer->doc), BYTES("id"));
 
     if (answer->id.size && id)
         json_splice_replace(splice, id, answer->id);
@@ -169,7 +171,7 @@ static void splice_id(struct backend_answer *answer, struct json_splice *splice)
 static struct bytes spliced(struct backend_answer *answer, const struct json_splice *splice)
 {
     if (json_splice_clean(splice))
-        return answer->doc.text;
+        return answer->doc->text;
     answer->scratch.size = 0;
     json_splice_write(splice, &answer->scratch);
     return buffer_bytes(&answer->scratch);
@@ -195,7 +197,7 @@ static enum backend_verdict read_chunk(struct backend_answer *answer, const stru
                                        const struct json_node *usage, struct arena *cuts, struct chat_event *ret_event,
                                        struct failure *ret_failure)
 {
-    const struct json_doc *doc = &answer->doc;
+    const struct json_doc *doc = answer->doc;
     struct json_splice splice;
     const struct json_node *text, *choice;
     struct bytes payload;
@@ -212,6 +214,7 @@ static enum backend_verdict read_chunk(struct backend_answer *answer, const stru
     *ret_event = (struct chat_event){
         .kind = !json_first(doc, choices) && json_is(usage, JSON_OBJECT) ? EVENT_USAGE : EVENT_CHUNK,
         .shape = shape_of(answer),
+        .usage = usage && usage->type != JSON_NULL,
         .payload = payload,
     };
     return BACKEND_EVENT;
@@ -245,7 +248,7 @@ static bool tells_error(const struct json_doc *doc, const struct json_node *choi
 static enum backend_verdict read_object(struct backend_answer *answer, bool named_error, struct chat_event *ret_event,
                                         struct failure *ret_failure)
 {
-    const struct json_doc *doc = &answer->doc;
+    const struct json_doc *doc = answer->doc;
     const struct json_node *choices = json_member(doc, json_root(doc), BYTES("choices"));
     const struct json_node *usage = json_member(doc, json_root(doc), BYTES("usage"));
     struct arena cuts;
@@ -279,7 +282,7 @@ enum backend_verdict backend_read_event(struct backend_answer *answer, struct by
     struct bytes payload;
 
     if (!named_error && backend_frame_read(&answer->frame, data, &answer->scratch, &payload)) {
-        *ret_event = (struct chat_event){EVENT_CHUNK, shape_of(answer), payload};
+        *ret_event = (struct chat_event){EVENT_CHUNK, shape_of(answer), false, payload};
         return BACKEND_EVENT;
     }
     if (data.size == 0)
@@ -289,7 +292,7 @@ enum backend_verdict backend_read_event(struct backend_answer *answer, struct by
         return read_done(answer, ret_failure);
     }
     data = one_line(answer, data);
-    if (json_doc_parse(&answer->doc, data) == 0 && json_is(json_root(&answer->doc), JSON_OBJECT))
+    if (json_doc_parse(answer->doc, data) == 0 && json_is(json_root(answer->doc), JSON_OBJECT))
         return read_object(answer, named_error, ret_event, ret_failure);
     if (!named_error)
         return fail(answer, FAIL_UPSTREAM_BAD, "The model server sent an event that is not a JSON object.",
@@ -307,7 +310,7 @@ enum backend_verdict backend_read_end(struct backend_answer *answer, struct fail
 
 static bool read_whole_choice(struct backend_answer *answer, const struct json_node *choice, struct json_splice *splice)
 {
-    const struct json_doc *doc = &answer->doc;
+    const struct json_doc *doc = answer->doc;
 
     return json_is(json_member(doc, choice, BYTES("message")), JSON_OBJECT) &&
            read_finish(doc, json_member(doc, choice, BYTES("finish_reason")), splice) == FINISH_GOOD;
@@ -316,7 +319,7 @@ static bool read_whole_choice(struct backend_answer *answer, const struct json_n
 static enum backend_verdict read_whole(struct backend_answer *answer, const struct json_node *choices,
                                        struct arena *cuts, struct chat_event *ret_event, struct failure *ret_failure)
 {
-    const struct json_doc *doc = &answer->doc;
+    const struct json_doc *doc = answer->doc;
     const struct json_node *choice = json_first(doc, choices);
     struct json_splice splice;
 
@@ -328,7 +331,7 @@ static enum backend_verdict read_whole(struct backend_answer *answer, const stru
         if (!read_whole_choice(answer, choice, &splice))
             return fail(answer, FAIL_UPSTREAM_BAD, "The model server's answer is not complete.", ret_failure);
     read_usage(answer, json_member(doc, json_root(doc), BYTES("usage")));
-    *ret_event = (struct chat_event){EVENT_BODY, shape_of(answer), spliced(answer, &splice)};
+    *ret_event = (struct chat_event){EVENT_BODY, shape_of(answer), false, spliced(answer, &splice)};
     return BACKEND_EVENT;
 }
 
@@ -339,12 +342,12 @@ enum backend_verdict backend_read_body(struct backend_answer *answer, struct byt
     enum backend_verdict verdict;
     struct arena cuts;
 
-    if (json_doc_parse(&answer->doc, body) != 0)
+    if (json_doc_parse(answer->doc, body) != 0)
         return fail(answer, FAIL_UPSTREAM_BAD, "The model server's answer is not JSON.", ret_failure);
-    root = json_root(&answer->doc);
-    choices = json_member(&answer->doc, root, BYTES("choices"));
-    if (json_is(root, JSON_OBJECT) && tells_error(&answer->doc, choices)) {
-        *ret_failure = backend_error_inside(answer->kind, &answer->doc, answer->arena);
+    root = json_root(answer->doc);
+    choices = json_member(answer->doc, root, BYTES("choices"));
+    if (json_is(root, JSON_OBJECT) && tells_error(answer->doc, choices)) {
+        *ret_failure = backend_error_inside(answer->kind, answer->doc, answer->arena);
         return BACKEND_FAILED;
     }
     arena_init(&cuts);

@@ -10,9 +10,6 @@
 
 #define ID_PREFIX "chatcmpl-"
 
-/* Answers are larger than questions: a body with log-probabilities has a dozen values per token and rank. */
-static const struct json_limits answer_limits = {.depth = 64, .nodes = 1000000};
-
 static struct bytes new_id(struct arena *arena)
 {
     const size_t prefix = sizeof(ID_PREFIX) - 1;
@@ -24,28 +21,23 @@ static struct bytes new_id(struct arena *arena)
 }
 
 void client_stream_init(struct client_stream *stream, const struct client_dialect *dialect,
-                        const struct chat_request *request, struct arena *arena)
+                        const struct chat_request *request, struct arena *arena, struct json_doc *doc)
 {
     *stream = (struct client_stream){
         .dialect = dialect,
         .request = request,
         .arena = arena,
+        .doc = doc,
         .id = new_id(arena),
         .created = clock_wall_s(),
     };
-    json_doc_init(&stream->doc, answer_limits);
-}
-
-void client_stream_deinit(struct client_stream *stream)
-{
-    json_doc_deinit(&stream->doc);
 }
 
 /* --- reading --- */
 
 int told_parse(struct client_stream *stream, struct bytes payload)
 {
-    if (json_doc_parse(&stream->doc, payload) != 0 || !json_is(json_root(&stream->doc), JSON_OBJECT))
+    if (json_doc_parse(stream->doc, payload) != 0 || !json_is(json_root(stream->doc), JSON_OBJECT))
         return CLIENT_E_UNTELLABLE;
     return 0;
 }

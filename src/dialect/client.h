@@ -11,12 +11,12 @@
 
 struct client_dialect;
 
-/* One answer being written to one client. Set up by client_stream_init(), read and moved on by the dialect. */
+/* One answer being written to one client. Set up by client_stream_init(), holding nothing, read and moved on by the dialect. */
 struct client_stream {
     const struct client_dialect *dialect;
     const struct chat_request *request;
     struct arena *arena;        /* scratch, freed with the exchange */
-    struct json_doc doc;        /* scratch for payloads that must be read */
+    struct json_doc *doc;       /* scratch for payloads that must be read, the caller's */
     struct bytes id;            /* "chatcmpl-<32 hex>", one per answer */
     int64_t created;
     uint32_t token_index;       /* Goodfire: the next one */
@@ -55,6 +55,6 @@ struct client_dialect {
 extern const struct client_dialect client_openai;
 extern const struct client_dialect client_goodfire;
 
+/* DOC has ANSWER_JSON_LIMITS; it may serve several streams by turns. */
 void client_stream_init(struct client_stream *stream, const struct client_dialect *dialect,
-                        const struct chat_request *request, struct arena *arena);
-void client_stream_deinit(struct client_stream *stream);
+                        const struct chat_request *request, struct arena *arena, struct json_doc *doc);

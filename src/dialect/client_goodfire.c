@@ -133,7 +133,7 @@ static void write_one(struct setting *setting, int64_t token_index, struct bytes
         buffer_append(out, BYTES("null"));
     buffer_append(out, BYTES("}]"));
     if (setting->names)
-        write_names(&stream->doc, setting->names, out);
+        write_names(stream->doc, setting->names, out);
     setting->names = NULL;
     buffer_append(out, BYTES("}\n\n"));
 }
@@ -141,11 +141,11 @@ static void write_one(struct setting *setting, int64_t token_index, struct bytes
 static void begin(struct setting *setting, struct client_stream *stream, struct buffer *out,
                   struct arena *scratch)
 {
-    const struct json_node *fingerprint = told_string(&stream->doc, "system_fingerprint");
+    const struct json_node *fingerprint = told_string(stream->doc, "system_fingerprint");
 
     *setting = (struct setting){.stream = stream, .fingerprint = own_fingerprint, .out = out};
     if (fingerprint)
-        setting->fingerprint = utf8_cut(json_text(&stream->doc, fingerprint, scratch), WORD_MAX);
+        setting->fingerprint = utf8_cut(json_text(stream->doc, fingerprint, scratch), WORD_MAX);
 }
 
 /* How much of TEXT, whole characters, goes into one event. */
@@ -195,13 +195,13 @@ static int tell_openai(struct setting *setting, const struct json_node *choice, 
     struct client_stream *stream = setting->stream;
     struct told_choice told;
 
-    if (told_choice(&stream->doc, choice, "delta", &told) || told.index != 0 ||
-        calls_tool(&stream->doc, told.part))
+    if (told_choice(stream->doc, choice, "delta", &told) || told.index != 0 ||
+        calls_tool(stream->doc, told.part))
         return CLIENT_E_UNTELLABLE;
     if (told.content)
-        write_pieces(setting, json_text(&stream->doc, told.content, scratch));
+        write_pieces(setting, json_text(stream->doc, told.content, scratch));
     if (told.finish)
-        write_one(setting, stream->token_index++, BYTES(""), finish_of(&stream->doc, &told, scratch));
+        write_one(setting, stream->token_index++, BYTES(""), finish_of(stream->doc, &told, scratch));
     return 0;
 }
 
@@ -214,20 +214,20 @@ static int tell_goodfire(struct setting *setting, const struct json_node *choice
     struct told_choice told;
     int64_t index = stream->token_index;
 
-    if (told_choice(&stream->doc, choice, "delta", &told) || told.index != 0)
+    if (told_choice(stream->doc, choice, "delta", &told) || told.index != 0)
         return CLIENT_E_UNTELLABLE;
     if (told.content)
-        text = json_text(&stream->doc, told.content, scratch);
+        text = json_text(stream->doc, told.content, scratch);
     if (text.size > TOKEN_MAX)
         return CLIENT_E_UNTELLABLE;
     if (told.token_index)
-        json_i64(&stream->doc, told.token_index, &index);
+        json_i64(stream->doc, told.token_index, &index);
     if (index >= stream->token_index && index < UINT32_MAX)
         stream->token_index = (uint32_t)index + 1;
-    setting->names = json_member(&stream->doc, json_root(&stream->doc), BYTES("gf_event_names"));
+    setting->names = json_member(stream->doc, json_root(stream->doc), BYTES("gf_event_names"));
     if (!json_is(setting->names, JSON_ARRAY))
         setting->names = NULL;
-    write_one(setting, index, text, finish_of(&stream->doc, &told, scratch));
+    write_one(setting, index, text, finish_of(stream->doc, &told, scratch));
     return 0;
 }
 
@@ -236,7 +236,7 @@ static int tell_goodfire(struct setting *setting, const struct json_node *choice
 static int write_payload(struct client_stream *stream, const struct chat_event *event, struct buffer *out,
                          struct arena *scratch)
 {
-    const struct json_doc *doc = &stream->doc;
+    const struct json_doc *doc = stream->doc;
     const struct json_node *choices;
     struct setting setting;
 
@@ -346,11 +346,11 @@ static void write_choice(const struct json_doc *doc, const struct json_node *cho
 
 static void write_body_head(const struct client_stream *stream, struct buffer *out)
 {
-    const struct json_node *fingerprint = told_string(&stream->doc, "system_fingerprint");
-    const struct json_node *created = json_member(&stream->doc, json_root(&stream->doc), BYTES("created"));
+    const struct json_node *fingerprint = told_string(stream->doc, "system_fingerprint");
+    const struct json_node *created = json_member(stream->doc, json_root(stream->doc), BYTES("created"));
     int64_t seconds;
 
-    if (json_i64(&stream->doc, created, &seconds) < 0)
+    if (json_i64(stream->doc, created, &seconds) < 0)
         seconds = stream->created;
     buffer_append_char(out, '{');
     json_write_member_string(out, "id", stream->id);
@@ -358,7 +358,7 @@ static void write_body_head(const struct client_stream *stream, struct buffer *o
     json_write_member_i64(out, "created", seconds);
     json_write_member_string(out, "model", stream->request->model);
     if (fingerprint)
-        json_write_member_raw(out, "system_fingerprint", json_raw(&stream->doc, fingerprint));
+        json_write_member_raw(out, "system_fingerprint", json_raw(stream->doc, fingerprint));
     else
         json_write_member_string(out, "system_fingerprint", own_fingerprint);
     json_write_name(out, "choices");
@@ -366,7 +366,7 @@ static void write_body_head(const struct client_stream *stream, struct buffer *o
 
 static int rebuild_body(struct client_stream *stream, const struct json_node *choices, struct buffer *out)
 {
-    const struct json_doc *doc = &stream->doc;
+    const struct json_doc *doc = stream->doc;
     const struct json_node *choice = json_first(doc, choices);
     struct told_choice told;
 
@@ -391,10 +391,10 @@ static int write_answer(struct client_stream *stream, const struct chat_event *e
 
     if (told_parse(stream, event->payload))
         return CLIENT_E_UNTELLABLE;
-    choices = json_member(&stream->doc, json_root(&stream->doc), BYTES("choices"));
-    if (!json_is(choices, JSON_ARRAY) || !json_first(&stream->doc, choices))
+    choices = json_member(stream->doc, json_root(stream->doc), BYTES("choices"));
+    if (!json_is(choices, JSON_ARRAY) || !json_first(stream->doc, choices))
         return CLIENT_E_UNTELLABLE;
-    if (event->shape != SHAPE_GOODFIRE || !good_already(&stream->doc, choices))
+    if (event->shape != SHAPE_GOODFIRE || !good_already(stream->doc, choices))
         return rebuild_body(stream, choices, out);
     buffer_append(out, event->payload);
     return 0;

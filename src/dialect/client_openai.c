@@ -69,29 +69,6 @@ static void write_data(struct buffer *out, struct bytes payload)
     out->size += sizeof(before) + payload.size + 2;
 }
 
-static bool is_space(char byte)
-{
-    return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
-}
-
-/* Is there a member `usage` that is not null? Cheap, and only ever wrong towards yes. */
-static bool may_tell_usage(struct bytes payload)
-{
-    const struct bytes name = BYTES("\"usage\"");
-
-    for (;;) {
-        size_t at = bytes_find(payload, name);
-
-        if (at == payload.size)
-            return false;
-        payload = bytes_skip(payload, at + name.size);
-        while (payload.size && (is_space(payload.data[0]) || payload.data[0] == ':'))
-            payload = bytes_skip(payload, 1);
-        if (!bytes_start_with(payload, BYTES("null")))
-            return true;
-    }
-}
-
 /* Where the root's member NAME stands, with the comma that falls free; false when it has none. */
 static bool member_span(const struct json_doc *doc, struct bytes name, uint32_t *ret_start, uint32_t *ret_end)
 {
@@ -116,7 +93,7 @@ static int write_without_usage(struct client_stream *stream, struct bytes payloa
 
     if (told_parse(stream, payload))
         return CLIENT_E_UNTELLABLE;
-    if (!member_span(&stream->doc, BYTES("usage"), &start, &end)) {
+    if (!member_span(stream->doc, BYTES("usage"), &start, &end)) {
         write_data(out, payload);
         return 0;
     }
@@ -133,7 +110,7 @@ static int write_without_usage(struct client_stream *stream, struct bytes payloa
 
 static void write_head(const struct client_stream *stream, const char *object, struct buffer *out)
 {
-    const struct json_node *fingerprint = told_string(&stream->doc, "system_fingerprint");
+    const struct json_node *fingerprint = told_string(stream->doc, "system_fingerprint");
 
     buffer_append_char(out, '{');
     json_write_member_string(out, "id", stream->id);
@@ -141,7 +118,7 @@ static void write_head(const struct client_stream *stream, const char *object, s
     json_write_member_i64(out, "created", stream->created);
     json_write_member_string(out, "model", stream->request->model);
     if (fingerprint)
-        json_write_member_raw(out, "system_fingerprint", json_raw(&stream->doc, fingerprint));
+        json_write_member_raw(out, "system_fingerprint", json_raw(stream->doc, fingerprint));
     json_write_name(out, "choices");
 }
 
@@ -166,7 +143,7 @@ static bool repeated(struct client_stream *stream, const struct told_choice *tol
 {
     int64_t index;
 
-    if (json_i64(&stream->doc, told->token_index, &index) < 0)
+    if (json_i64(stream->doc, told->token_index, &index) < 0)
         return false;
     if (index < 0)
         return !told->content && !told->finish;
@@ -178,7 +155,7 @@ static bool repeated(struct client_stream *stream, const struct told_choice *tol
 
 static void write_told(struct client_stream *stream, const struct told_choice *told, struct buffer *out)
 {
-    const struct json_doc *doc = &stream->doc;
+    const struct json_doc *doc = stream->doc;
 
     if (!stream->begun)
         write_chunk(stream, told->index, "\"role\":\"assistant\",\"content\":\"\",\"refusal\":null",
@@ -192,7 +169,7 @@ static void write_told(struct client_stream *stream, const struct told_choice *t
 
 static int write_goodfire_event(struct client_stream *stream, struct bytes payload, struct buffer *out)
 {
-    const struct json_doc *doc = &stream->doc;
+    const struct json_doc *doc = stream->doc;
     const struct json_node *choices, *choice;
     struct told_choice told;
 
@@ -221,7 +198,7 @@ static void write_choice(const struct json_doc *doc, const struct told_choice *t
 
 static int write_goodfire_body(struct client_stream *stream, struct bytes payload, struct buffer *out)
 {
-    const struct json_doc *doc = &stream->doc;
+    const struct json_doc *doc = stream->doc;
     const struct json_node *choices, *choice, *usage;
     struct told_choice told;
 
@@ -259,7 +236,7 @@ static int write_payload(struct client_stream *stream, const struct chat_event *
         return 0;
     if (event->shape == SHAPE_GOODFIRE)
         return write_goodfire_event(stream, event->payload, out);
-    if (!usage_wanted && may_tell_usage(event->payload))
+    if (!usage_wanted && event->usage)
         return write_without_usage(stream, event->payload, out);
     write_data(out, event->payload);
     return 0;

@@ -200,6 +200,7 @@ void conn_finish(struct conn *conn, bool keep)
     if (conn->phase != CONN_OPEN)
         return;
     conn->above = false;
+    conn->piecewise = false;
     if (!keep || !conn_may_keep(conn)) {
         conn_end(conn);
     } else if (http_in_left(conn->in) == 0) {

@@ -77,6 +77,10 @@ void conn_read_body(struct conn *conn);
  * high water is unsent, wait for `drained`. Writing to a conn that is gone does nothing. */
 bool conn_write(struct conn *conn, const struct bytes *parts, unsigned count);
 
+/* Until conn_finish(): what one conn_write() sends is a TCP segment of its own, if it is at most 1,400 bytes. conn_write()
+ * says false as soon as one did not leave, and `drained` comes when it has. */
+void conn_set_piecewise(struct conn *conn);
+
 /* Nothing may be written after this, the answer is complete. KEEP: the next request on this connection is
  * read, after the rest of this one's body was read and thrown away (up to a bound); else, or when
  * conn_may_keep() says no, the connection is closed in an orderly way: send all, half-close, linger up to

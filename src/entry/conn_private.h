@@ -50,7 +50,8 @@ struct conn {
     uint32_t discarded;             /* since the phase began */
 
     /* Output. */
-    struct conn_writing *writing;   /* given to libuv; NULL when nothing is */
+    struct conn_writing *writing;   /* for libuv; NULL when nothing waits */
+    bool write_open;                /* libuv has it, and its callback has not come */
     struct buffer waiting;          /* behind it */
     uint64_t queued;                /* bytes ever put into waiting */
     int error;                      /* a write failed */
@@ -71,6 +72,7 @@ struct conn {
     bool body_wanted, body_told;
     bool refused;                   /* no further byte is parsed */
     bool above;                     /* `drained` is owed */
+    bool piecewise;                 /* each conn_write() is a record */
     bool woken;                     /* something is to be done from the loop */
     bool reset;                     /* close with a reset */
 };

@@ -7,6 +7,9 @@
 
 #include "base/alloc.h"
 
+#include <errno.h>
+#include <sys/socket.h>
+
 struct conn_writing {
     uv_write_t request;
     struct buffer buffer;
@@ -46,6 +49,7 @@ static void send_waiting(struct conn *conn)
     writing->request.data = conn;
     part = uv_buf_init(full.data, (unsigned)full.size);
     conn->error = uv_write(&writing->request, &conn->socket.stream, &part, 1, on_written);
+    conn->write_open = conn->error == 0;
     if (conn->error)
         conn_wake(conn);
 }
@@ -63,6 +67,7 @@ static void on_written(uv_write_t *request, int status)
     struct conn *conn = request->data;
     bool drained;
 
+    conn->write_open = false;
     if (conn->phase == CONN_CLOSING)
         return;
     if (status < 0) {
@@ -74,7 +79,7 @@ static void on_written(uv_write_t *request, int status)
         send_waiting(conn);
     else
         conn_free_output(conn);
-    drained = conn->above && conn_unsent(conn) <= conn->context->limits.low_water;
+    drained = conn->above && conn_unsent(conn) <= (conn->piecewise ? 0 : conn->context->limits.low_water);
     if (drained) {
         conn->above = false;
         conn->context->events.drained(conn);
@@ -84,6 +89,27 @@ static void on_written(uv_write_t *request, int status)
     else if (conn->phase == CONN_IDLE && conn->ahead.size)
         conn_pump(conn);
     conn_settle(conn);
+}
+
+void conn_set_piecewise(struct conn *conn)
+{
+    conn->piecewise = conn->phase == CONN_OPEN;
+}
+
+/* The end of a record: the kernel puts nothing that comes later into the same segment (MSG_EOR, tcp_sendmsg()). libuv
+ * has no word for that. */
+static int send_record(struct conn *conn, const uv_buf_t *parts, unsigned count)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = count};
+    uv_os_fd_t descriptor;
+    ssize_t sent;
+
+    if (uv_fileno(&conn->socket.handle, &descriptor) < 0)
+        return UV_EBADF;
+    do
+        sent = sendmsg(descriptor, &message, MSG_EOR | MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? uv_translate_sys_error(errno) : (int)sent;
 }
 
 /* How many bytes of PARTS the socket took. */
@@ -101,7 +127,12 @@ static size_t try_write(struct conn *conn, const struct bytes *parts, unsigned c
             batch[i] = (uv_buf_t){.base = (char *)(uintptr_t)parts[i].data, .len = parts[i].size};
             wanted += parts[i].size;
         }
-        r = wanted ? uv_try_write(&conn->socket.stream, batch, size) : 0;
+        if (wanted == 0)
+            r = 0;
+        else if (conn->piecewise)
+            r = send_record(conn, batch, size);
+        else
+            r = uv_try_write(&conn->socket.stream, batch, size);
         if (r < 0 && r != UV_EAGAIN) {
             conn->error = r;
             conn_wake(conn);
@@ -117,12 +148,13 @@ static size_t try_write(struct conn *conn, const struct bytes *parts, unsigned c
 
 bool conn_write(struct conn *conn, const struct bytes *parts, unsigned count)
 {
-    size_t skip = 0, before;
+    size_t skip = 0;
+    bool direct;
 
     if (conn->phase != CONN_OPEN || conn->error)
         return true;
-    before = conn_unsent(conn);
-    if (before == 0) {
+    direct = !conn->write_open && conn->waiting.size == 0;
+    if (direct) {
         skip = try_write(conn, parts, count);
         note_progress(conn);
     }
@@ -133,9 +165,9 @@ bool conn_write(struct conn *conn, const struct bytes *parts, unsigned count)
         buffer_append(&conn->waiting, bytes_skip(parts[i], sent));
         conn->queued += parts[i].size - sent;
     }
-    if (before == 0 && conn->waiting.size)
+    if (direct && conn->waiting.size)
         send_waiting(conn);
-    conn->above |= conn_unsent(conn) > conn->context->limits.high_water;
+    conn->above |= conn_unsent(conn) > (conn->piecewise ? 0 : conn->context->limits.high_water);
     conn_settle(conn);
     return !conn->above;
 }

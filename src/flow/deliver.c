@@ -3,7 +3,8 @@
  *
  * Events that are there together leave in one write, except to clients that want each in an HTTP chunk of its own. The
  * status line leaves with the first of them, so that an answer which fails before its first event still has a status of
- * its own. An answer that breaks later ends in an error event and a connection closed without the last chunk.
+ * its own. An answer that breaks later, be it in the same moment, ends in an error event and a connection closed without
+ * the last chunk.
  */
 #include "flow/exchange.h"
 
@@ -26,6 +27,17 @@ static void hand_back(struct exchange *x, bool keep)
         return;
     conn_set_owner(conn, NULL);
     conn_finish(conn, keep);
+}
+
+/* An HTTP/1.0 answer has nothing but its connection's end to be complete by: a broken one gets a reset. */
+static void cut(struct exchange *x)
+{
+    struct conn *conn = x->conn;
+
+    x->conn = NULL;
+    x->written = true;
+    conn_set_owner(conn, NULL);
+    conn_cut(conn);
 }
 
 static void put(struct exchange *x, const struct bytes *parts, unsigned count)
@@ -93,35 +105,36 @@ static void send_refusal(struct exchange *x, const struct failure *failure)
     send_whole(x, &head, buffer_bytes(&x->flow->out));
 }
 
-static void note_outcome(struct exchange *x, const struct failure *failure)
+/* The last event is with the framing: once it is sent, the conn is handed back. A broken answer ends without the marks
+ * of a good end. */
+static enum verdict end_stream(struct exchange *x)
 {
-    static const char *const names[] = {
-#define OUTCOME_NAME(kind, openai, goodfire, type, code, again) #kind,
-        FAILURE_TABLE(OUTCOME_NAME)
-#undef OUTCOME_NAME
-    };
+    bool good = x->ending == FRAME_LAST;
 
-    x->outcome = names[failure->kind];
-}
-
-/* Mid-stream: say it, then end without the marks of a good end. */
-static void break_stream(struct exchange *x, const struct failure *failure)
-{
-    struct buffer *out = &x->flow->out;
-
-    x->dialect->write_failure_event(&x->stream, failure, out);
-    if (x->conn)
-        frame_events(x, FRAME_BROKEN);
-    hand_back(x, false);
+    if (!frame_flush(x) && x->conn)
+        return STEP_WAIT;
+    if (!x->conn)
+        return STEP_WAIT;
+    if (!good && x->minor == 0)
+        cut(x);
+    else
+        hand_back(x, good && x->minor > 0 && x->may_keep && conn_may_keep(x->conn));
+    return STEP_NEXT;
 }
 
 static enum verdict deliver_failure(struct exchange *x, const struct failure *failure)
 {
-    note_outcome(x, failure);
-    if (x->head_sent)
-        break_stream(x, failure);
-    else
-        send_refusal(x, failure);
+    bool begun = x->head_sent || x->flow->out.size > 0;
+    bool ours = failure->kind < FAIL_UPSTREAM_REFUSED && !begun;
+
+    x->reason = failure_row(failure->kind)->name;
+    x->outcome = ours ? "refused" : x->reason;
+    if (begun) {
+        x->dialect->write_failure_event(&x->stream, failure, &x->flow->out);
+        frame_events(x, FRAME_BROKEN);
+        return end_stream(x);
+    }
+    send_refusal(x, failure);
     return STEP_NEXT;
 }
 
@@ -158,15 +171,6 @@ void frame_send(struct exchange *x, const struct bytes *parts, unsigned count)
     put(x, parts, count);
 }
 
-static enum verdict end_stream(struct exchange *x)
-{
-    x->dialect->write_end(&x->stream, &x->flow->out);
-    frame_events(x, FRAME_LAST);
-    if (x->conn)
-        hand_back(x, x->minor > 0 && x->may_keep && conn_may_keep(x->conn));
-    return x->written ? STEP_NEXT : STEP_WAIT;
-}
-
 /* --- whole answers --- */
 
 static enum verdict deliver_body(struct exchange *x, const struct chat_event *event)
@@ -192,22 +196,23 @@ static bool streamed(const struct exchange *x)
            x->endpoint->operation == CHAT_COMPLETION;
 }
 
-enum verdict deliver_step(struct exchange *x)
+/* What the transcript has, as far as the client takes it. */
+static enum verdict deliver_events(struct exchange *x)
 {
     struct chat_event event;
 
-    if (!x->stream.dialect && x->question) {
-        client_stream_init(&x->stream, x->dialect, &x->question->request, &x->arena);
-        x->streamed = streamed(x);
-    }
-    buffer_clear(&x->flow->out, 1 << 20);
     while (!x->choked) {
         int r = reader_next(&x->reader, &event);
 
         if (r == READER_E_FAILED)
             return deliver_failure(x, transcript_failure(x->transcript));
-        if (r == READER_E_END)
-            return x->streamed ? end_stream(x) : untellable(x);
+        if (r == READER_E_END && !x->streamed)
+            return untellable(x);
+        if (r == READER_E_END) {
+            x->dialect->write_end(&x->stream, &x->flow->out);
+            frame_events(x, FRAME_LAST);
+            return end_stream(x);
+        }
         if (r == READER_E_EMPTY)
             break;
         if (!x->streamed)
@@ -215,13 +220,23 @@ enum verdict deliver_step(struct exchange *x)
         METRICS_COUNT(x->flow->metrics, events_total);
         if (x->dialect->write_event(&x->stream, &event, &x->flow->out) != 0)
             return untellable(x);
-        if (x->flow->out.size > x->flow->config->limits.high_water)
+        if (x->dialect->event_per_chunk || x->flow->out.size > x->flow->config->limits.high_water)
             frame_events(x, FRAME_MORE);
-        if (!x->conn)
-            return STEP_WAIT;
     }
     frame_events(x, FRAME_MORE);
     return STEP_WAIT;
+}
+
+enum verdict deliver_step(struct exchange *x)
+{
+    if (!x->stream.dialect && x->question) {
+        client_stream_init(&x->stream, x->dialect, &x->question->request, &x->arena, &x->flow->doc);
+        x->streamed = streamed(x);
+    }
+    buffer_clear(&x->flow->out, 1 << 20);
+    if (x->ending != FRAME_MORE)
+        return end_stream(x);
+    return frame_flush(x) ? deliver_events(x) : STEP_WAIT;
 }
 
 /* --- silence --- */
@@ -234,8 +249,8 @@ void deliver_tick(uv_timer_t *timer)
     LIST_EACH(&flow->exchanges, node) {
         struct exchange *x = LIST_ENTRY(node, struct exchange, link);
 
-        if (!x->streamed || x->at != steps_deliver || x->choked || !x->conn || reader_ready(&x->reader) ||
-            !transcript_begun(x->transcript))
+        if (!x->streamed || x->at != steps_deliver || x->choked || x->ending || !x->conn ||
+            reader_ready(&x->reader) || !transcript_begun(x->transcript))
             continue;
         if (!x->last_write_ms)
             x->last_write_ms = now;

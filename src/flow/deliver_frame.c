@@ -1,10 +1,11 @@
 /*
  * To most clients: one chunk around all events that are there, one write. HTTP/1.0 clients get no chunks.
  *
- * The Goodfire SDK parses each block its HTTP library yields as whole events, and that library reads at most 64 KiB
- * at a time: an event cut by the end of a read is an error there. So each event is a chunk of its own, and each chunk
- * (and the head) is padded with white space to a multiple of 256 bytes, a divisor of the library's read: wherever a
- * read of a client that lags behind ends, it ends between two events.
+ * The Goodfire SDK takes each block its HTTP library yields for whole events, and that library yields what a read of at
+ * most 64 KiB brought: an event cut by the end of a read is an error there. So to such clients each event is a chunk and
+ * a segment of its own (conn_set_piecewise): what has arrived ends between two events. And each chunk, and the head, is
+ * padded with white space to a multiple of 256 bytes, a divisor of the library's read: so does a read by a client that
+ * lags behind.
  */
 #include "flow/deliver_frame.h"
 
@@ -51,48 +52,95 @@ static void pad_head(struct buffer *head)
     buffer_append_text(head, "\r\n\r\n");
 }
 
+static void append_size_line(struct buffer *out, size_t size)
+{
+    buffer_append_hex(out, size);
+    buffer_append_text(out, "\r\n");
+}
+
 /* One event, its blank line included, as a chunk. */
 static void append_chunk(struct buffer *out, struct bytes event)
 {
     size_t padding = chunk_padding(event.size);
 
-    buffer_printf(out, "%zx\r\n", event.size + padding);
+    append_size_line(out, event.size + padding);
     buffer_append(out, (struct bytes){event.data, event.size - 2});
     buffer_append(out, (struct bytes){spaces, padding});
     buffer_append_text(out, "\n\n\r\n");
 }
 
-/* Each event in a write of its own, so that on a quiet connection each is a segment of its own. */
-static void send_each(struct exchange *x, struct buffer *head, enum frame_end end)
+/* The first of the held events, in one write; with the last one goes what ends the answer. */
+static void send_one(struct exchange *x, struct buffer *out)
 {
-    struct bytes rest = buffer_bytes(&x->flow->out);
+    struct bytes held = buffer_bytes(&x->held);
+    size_t size = bytes_find(held, BYTES("\n\n")) + 2;
 
-    if (head->size)
-        pad_head(head);
-    while (rest.size && x->conn) {
-        size_t size = bytes_find(rest, BYTES("\n\n")) + 2;
-
-        append_chunk(head, (struct bytes){rest.data, size});
-        rest = bytes_skip(rest, size);
-        if (rest.size == 0 && end == FRAME_LAST)
-            buffer_append(head, last_chunk);
-        frame_send(x, (struct bytes[]){buffer_bytes(head)}, 1);
-        head->size = 0;
-    }
-    if (x->flow->out.size == 0 && end == FRAME_LAST)
-        buffer_append(head, last_chunk);
-    if (head->size && x->conn)
-        frame_send(x, (struct bytes[]){buffer_bytes(head)}, 1);
+    append_chunk(out, (struct bytes){held.data, size});
+    buffer_consume(&x->held, size);
+    if (x->held.size == 0 && x->ending == FRAME_LAST)
+        buffer_append(out, last_chunk);
+    frame_send(x, (struct bytes[]){buffer_bytes(out)}, 1);
+    out->size = 0;
 }
 
-static void send_together(struct exchange *x, struct buffer *head, enum frame_end end)
+bool frame_flush(struct exchange *x)
 {
+    struct buffer out;
+
+    if (x->held.size == 0)
+        return true;
+    buffer_init(&out);
+    if (!x->head_sent) {
+        conn_set_piecewise(x->conn);
+        frame_send_head(x, &out);
+        pad_head(&out);
+    }
+    while (x->held.size && x->conn && !x->choked)
+        send_one(x, &out);
+    buffer_deinit(&out);
+    if (x->held.size == 0)
+        buffer_clear(&x->held, 4096);
+    return x->held.size == 0;
+}
+
+/* An end without a last event to go with. */
+static void send_bare_end(struct exchange *x)
+{
+    struct buffer out;
+
+    buffer_init(&out);
+    if (!x->head_sent) {
+        frame_send_head(x, &out);
+        pad_head(&out);
+    }
+    if (x->ending == FRAME_LAST)
+        buffer_append(&out, last_chunk);
+    if (out.size)
+        frame_send(x, (struct bytes[]){buffer_bytes(&out)}, 1);
+    buffer_deinit(&out);
+}
+
+static bool send_each(struct exchange *x)
+{
+    buffer_append(&x->held, buffer_bytes(&x->flow->out));
+    if (x->held.size == 0 && x->ending != FRAME_MORE)
+        send_bare_end(x);
+    return frame_flush(x);
+}
+
+static void send_together(struct exchange *x, enum frame_end end)
+{
+    struct buffer front, *head = &front;
     struct bytes parts[3];
     unsigned count = 0;
     bool chunked = x->minor > 0;
 
+    buffer_init(head);
+    if (!x->head_sent)
+        frame_send_head(x, head);
+
     if (chunked && x->flow->out.size)
-        buffer_printf(head, "%zx\r\n", x->flow->out.size);
+        append_size_line(head, x->flow->out.size);
     if (head->size)
         parts[count++] = buffer_bytes(head);
     if (x->flow->out.size)
@@ -103,21 +151,20 @@ static void send_together(struct exchange *x, struct buffer *head, enum frame_en
         parts[count++] = last_chunk;
     if (count)
         frame_send(x, parts, count);
+    buffer_deinit(head);
 }
 
-void frame_events(struct exchange *x, enum frame_end end)
+bool frame_events(struct exchange *x, enum frame_end end)
 {
-    struct buffer head;
+    bool all = true;
 
+    x->ending = end;
     if (x->conn && (x->flow->out.size || end != FRAME_MORE)) {
-        buffer_init(&head);
-        if (!x->head_sent)
-            frame_send_head(x, &head);
         if (x->dialect->event_per_chunk && x->minor > 0)
-            send_each(x, &head, end);
+            all = send_each(x);
         else
-            send_together(x, &head, end);
-        buffer_deinit(&head);
+            send_together(x, end);
     }
     x->flow->out.size = 0;
+    return all;
 }

@@ -12,8 +12,10 @@ enum frame_end {
 };
 
 /* Send what stands in flow->out (whole events, possibly none), the response head in front of the first. The buffer is
- * empty afterwards. */
-void frame_events(struct exchange *x, enum frame_end end);
+ * empty afterwards. False: some of it is held until the conn is drained; then frame_flush(). */
+bool frame_events(struct exchange *x, enum frame_end end);
+/* True: nothing is held. */
+bool frame_flush(struct exchange *x);
 
 /* --- deliver.c, for the framing --- */
 

@@ -20,11 +20,6 @@ struct inquiry {
     unsigned status;
 };
 
-struct waiter {
-    struct list link;
-    struct exchange *x;
-};
-
 struct discovery {
     struct flow *flow;
     struct list waiters;
@@ -77,10 +72,8 @@ static void on_done(void *data, int result, const char *reason)
     if (--discovery->open > 0)
         return;
     LIST_EACH(&discovery->waiters, node) {
-        struct exchange *x = LIST_ENTRY(node, struct waiter, link)->x;
-
-        discovery_forget(discovery->flow, x);
-        exchange_resume(x);
+        list_remove(node);
+        exchange_resume(LIST_ENTRY(node, struct exchange, discovering));
     }
 }
 
@@ -129,30 +122,12 @@ void discovery_refresh(struct flow *flow, uint32_t max_age_ms)
 
 bool discovery_wait(struct flow *flow, struct exchange *x, uint32_t max_age_ms)
 {
-    struct discovery *discovery = flow->discovery;
-    struct waiter *waiter;
-
     discovery_refresh(flow, max_age_ms);
-    if (discovery->open == 0)
+    if (flow->discovery->open == 0)
         return false;
-    waiter = ALLOC_NEW(struct waiter);
-    waiter->x = x;
-    list_append(&discovery->waiters, &waiter->link);
+    if (list_empty(&x->discovering))
+        list_append(&flow->discovery->waiters, &x->discovering);
     return true;
-}
-
-void discovery_forget(struct flow *flow, struct exchange *x)
-{
-    if (!flow->discovery)
-        return;
-    LIST_EACH(&flow->discovery->waiters, node) {
-        struct waiter *waiter = LIST_ENTRY(node, struct waiter, link);
-
-        if (waiter->x != x)
-            continue;
-        list_remove(node);
-        alloc_free(waiter);
-    }
 }
 
 struct discovery *discovery_free(struct discovery *discovery)

@@ -21,6 +21,7 @@ static struct exchange *exchange_new(struct flow *flow, struct conn *conn)
     list_append(&flow->exchanges, &x->link);
     list_init(&x->ready);
     list_init(&x->streaming);
+    list_init(&x->discovering);
     arena_init(&x->arena);
     memcpy(x->id, "req_", 4);
     random_id(x->id + 4);
@@ -43,12 +44,11 @@ static void exchange_end(struct exchange *x)
         if (!x->written)
             conn_cut(x->conn);
     }
-    discovery_forget(flow, x);
+    list_remove(&x->discovering);
     reader_deinit(&x->reader);
     transcript_unref(x->transcript);
-    if (x->stream.dialect)
-        client_stream_deinit(&x->stream);
     question_unref(x->question);
+    buffer_deinit(&x->held);
     atomic_fetch_sub(&flow->shared->body_bytes, x->body_counted);
     METRICS_ADD(flow->metrics, body_bytes, -(int64_t)x->body_counted);
     if (!list_empty(&x->streaming))
@@ -121,7 +121,6 @@ static void wake(void *data)
 enum verdict exchange_refuse(struct exchange *x, const struct failure *failure)
 {
     METRICS_COUNT(x->flow->metrics, requests_refused_total);
-    x->outcome = "refused";
     reader_deinit(&x->reader);
     transcript_unref(x->transcript);
     x->transcript = transcript_new(1, 1);

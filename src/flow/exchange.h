@@ -40,6 +40,7 @@ struct flow {
     struct list streams;                /* streamed answers being delivered */
 
     struct buffer out;                  /* scratch of deliver */
+    struct json_doc doc;                /* and its scratch for payloads */
     struct buffer lines;                /* log lines of this turn */
     unsigned closing;                   /* handles still to close */
     void (*closed)(void *data);
@@ -58,6 +59,7 @@ struct exchange {
     struct list link;                   /* flow->exchanges */
     struct list ready;                  /* flow->ready */
     struct list streaming;              /* flow->streams */
+    struct list discovering;            /* those who wait for lists of models */
     struct arena arena;
     unsigned at;                        /* place in the walk */
 
@@ -87,13 +89,15 @@ struct exchange {
     struct client_stream stream;
     bool streamed;                      /* in events, not as one body */
     bool head_sent, choked, written;    /* choked: wait for `drained`; written: the answer is complete */
+    struct buffer held;                 /* events that wait to be sent one by one */
+    unsigned ending;                    /* enum frame_end, once the last event is with the framing */
     uint64_t last_write_ms;
 
     /* for the record */
     uint64_t began_us, first_us;
     uint64_t bytes_out;
     unsigned status;
-    const char *outcome;
+    const char *outcome, *reason;       /* reason: a failure's name, or NULL */
     bool quiet;
 };
 
@@ -138,6 +142,4 @@ struct discovery *discovery_new(struct flow *flow);
 void discovery_refresh(struct flow *flow, uint32_t max_age_ms);
 /* The same. True: answers are awaited, and X will be resumed when they are there. */
 bool discovery_wait(struct flow *flow, struct exchange *x, uint32_t max_age_ms);
-/* X waits no more. */
-void discovery_forget(struct flow *flow, struct exchange *x);
 struct discovery *discovery_free(struct discovery *discovery);

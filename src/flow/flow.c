@@ -202,6 +202,7 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     flow->before.data = flow->after.data = flow->idle.data = flow->ticker.data = flow;
     uv_timer_start(&flow->ticker, deliver_tick, tick_ms ? tick_ms : 1, tick_ms ? tick_ms : 1);
 
+    json_doc_init(&flow->doc, ANSWER_JSON_LIMITS);
     flight_context_init(&flow->flights, loop);
     flow->flights.answer_bytes = flow->config->limits.answer_bytes;
     flow->flights.event_bytes = flow->config->limits.event_bytes;
@@ -237,7 +238,7 @@ void flow_abort(struct flow *flow)
             x->at = 0;
         }
         if (x->choked)
-            exchange_leave(x, "DRAINING"); /* its client takes nothing: it is cut */
+            exchange_leave(x, "draining"); /* its client takes nothing: it is cut */
         exchange_resume(x);
     }
 }
@@ -294,6 +295,8 @@ struct flow *flow_free(struct flow *flow)
     catalog_free(flow->catalog);
     health_free(flow->health);
     variants_free(flow->variants);
+    flight_context_deinit(&flow->flights);
+    json_doc_deinit(&flow->doc);
     buffer_deinit(&flow->out);
     buffer_deinit(&flow->lines);
     return alloc_free(flow);

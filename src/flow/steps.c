@@ -14,6 +14,8 @@
 
 #include "base/clock.h"
 
+#include <ctype.h>
+
 static enum verdict body_step(struct exchange *x)
 {
     const struct config_limits *limits = &x->flow->config->limits;
@@ -72,17 +74,44 @@ static enum verdict settle_step(struct exchange *x)
 /* What a client may have put into a path, a name or an id, fit for a line. */
 static void append_safe(struct buffer *out, struct bytes text)
 {
-    for (size_t i = 0; i < text.size && i < 200; i++) {
+    size_t size = text.size < 200 ? text.size : 200;
+    char *to = buffer_reserve(out, size);
+
+    for (size_t i = 0; i < size; i++) {
         unsigned char byte = (unsigned char)text.data[i];
 
-        buffer_append_char(out, byte > ' ' && byte < 0x7f && byte != '"' && byte != '\\' ? (char)byte : '?');
+        to[i] = byte > ' ' && byte < 0x7f && byte != '"' && byte != '\\' ? (char)byte : '?';
     }
+    out->size += size;
 }
 
 static void append_field(struct buffer *out, const char *name, struct bytes text)
 {
     buffer_append_text(out, name);
     append_safe(out, text.size ? text : BYTES("-"));
+}
+
+/* A name of our own, in lower case. */
+static void append_word(struct buffer *out, const char *name, const char *word)
+{
+    buffer_append_text(out, name);
+    for (; *word; word++)
+        buffer_append_char(out, (char)tolower((unsigned char)*word));
+}
+
+static void append_number(struct buffer *out, const char *name, uint64_t value)
+{
+    buffer_append_text(out, name);
+    buffer_append_u64(out, value);
+}
+
+/* Microseconds as milliseconds, three digits behind the point. */
+static void append_ms(struct buffer *out, const char *name, uint64_t us)
+{
+    char thousandths[4] = {'.', (char)('0' + us / 100 % 10), (char)('0' + us / 10 % 10), (char)('0' + us % 10)};
+
+    append_number(out, name, us / 1000);
+    buffer_append(out, (struct bytes){thousandths, sizeof(thousandths)});
 }
 
 static enum verdict record_step(struct exchange *x)
@@ -102,12 +131,16 @@ static enum verdict record_step(struct exchange *x)
     append_field(out, " path=", x->path);
     append_field(out, " model=", x->question ? x->question->request.model : BYTES_NONE);
     append_field(out, " backend=", facts ? facts->backend : BYTES_NONE);
-    buffer_printf(out, " status=%u outcome=%s bytes_in=%llu bytes_out=%llu events=%llu", x->status, x->outcome,
-                  (unsigned long long)x->body_counted, (unsigned long long)x->bytes_out,
-                  (unsigned long long)x->reader.taken);
-    buffer_printf(out, " ttft_ms=%.3f total_ms=%.3f attempts=%u\n",
-                  x->first_us ? (double)(x->first_us - x->began_us) / 1000 : 0.0,
-                  (double)(now - x->began_us) / 1000, facts ? facts->attempts : 0);
+    append_number(out, " status=", x->status);
+    append_word(out, " outcome=", x->outcome);
+    append_word(out, " reason=", x->reason ? x->reason : "-");
+    append_number(out, " bytes_in=", x->body_counted);
+    append_number(out, " bytes_out=", x->bytes_out);
+    append_number(out, " events=", x->reader.taken);
+    append_ms(out, " ttft_ms=", x->first_us ? x->first_us - x->began_us : 0);
+    append_ms(out, " total_ms=", now - x->began_us);
+    append_number(out, " attempts=", facts ? facts->attempts : 0);
+    buffer_append_char(out, '\n');
     return STEP_NEXT;
 }
 

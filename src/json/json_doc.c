@@ -2,6 +2,10 @@
  * The door to yajl. Only its callbacks are used, and of them only that a token ended: the token's span
  * follows from the bytes yajl has consumed, and its start from the end of the token before.
  *
+ * yajl looks at each byte of a string three times, and decodes what is escaped, which nobody here wants.
+ * So long strings are checked ahead of it, and yajl is given an empty one in their place. A string with
+ * anything wrong in it goes to yajl as it is: what is refused, and where, is told by one place alone.
+ *
  * What yajl lets pass is refused here: lax UTF-8, lone surrogates, NUL, \f and \v as white space, depth,
  * number of nodes, and a second value after the first. yajl is told to allow the last, since that is what
  * makes its handle fit for the next text once one has ended well.
@@ -10,14 +14,17 @@
 
 #include "base/alloc.h"
 #include "base/utf8.h"
+#include "json/json_scan.h"
 #include "json/json_unescape.h"
 
 #include <yajl/yajl_parse.h>
 
-#define FIRST_NODES 32
+#define FIRST_NODES 16 /* as many as a short chat has, or nearly */
+#define SHORT_TEXT 512 /* up to here yajl alone is as fast, and the text is read when all of it is there */
 #define KEEP_PARSER_SIZE 65536 /* the parser of a larger text may hold large buffers: it goes */
 
 enum { GAP_NONE, GAP_GOOD, GAP_BAD };
+enum { INSIDE_UNKNOWN, INSIDE_PLAIN, INSIDE_ESCAPED };
 
 /* What may stand between two tokens; yajl has seen to it that colons and commas are where they belong. */
 static const uint8_t gap[256] = {
@@ -73,7 +80,7 @@ static int take_token(struct json_doc *doc, uint32_t *ret_start, uint32_t *ret_e
 
 static void grow(struct json_doc *doc)
 {
-    doc->capacity = doc->capacity ? doc->capacity * 2 : FIRST_NODES;
+    doc->capacity = doc->capacity < FIRST_NODES ? FIRST_NODES : doc->capacity + doc->capacity / 2;
     doc->nodes = alloc_resize(doc->nodes, doc->capacity * sizeof(*doc->nodes));
 }
 
@@ -139,6 +146,10 @@ static int add_string(struct json_doc *doc, enum json_type type, size_t decoded_
     if (!add_node(doc, type))
         return 0;
     node = &doc->nodes[doc->count - 1];
+    if (doc->inside != INSIDE_UNKNOWN) {
+        node->escaped = doc->inside == INSIDE_ESCAPED;
+        return 1;
+    }
     inside = (struct bytes){doc->text.data + node->start + 1, node->end - node->start - 2};
     if (inside.size == decoded_size)
         return 1;
@@ -251,19 +262,62 @@ static int give_up(struct json_doc *doc, int error, size_t at)
     return doc->error;
 }
 
-/* Let yajl read up to LIMIT. */
-static int give(struct json_doc *doc, uint32_t limit)
+/* Let yajl read SIZE bytes of TEXT, which stand for what is in the document up to LIMIT. */
+static int give_text(struct json_doc *doc, const char *text, uint32_t size, uint32_t limit)
 {
-    const unsigned char *text = (const unsigned char *)doc->text.data;
-
-    if (!doc->parser)
-        open_parser(doc);
-    if (limit <= doc->fed)
-        return 0;
-    if (yajl_parse(doc->parser, text + doc->fed, limit - doc->fed) != yajl_status_ok)
+    doc->fed = limit - size;
+    if (yajl_parse(doc->parser, (const unsigned char *)text, size) != yajl_status_ok)
         return give_up(doc, JSON_E_SYNTAX, doc->error ? 0 : offence(doc, limit));
     doc->fed = limit;
     return 0;
+}
+
+/* Let yajl read up to LIMIT, as it is. */
+static int give(struct json_doc *doc, uint32_t limit)
+{
+    if (!doc->parser)
+        open_parser(doc);
+    return limit > doc->fed ? give_text(doc, doc->text.data + doc->fed, limit - doc->fed, limit) : 0;
+}
+
+/* Once yajl has read up to AT, it is not inside a token, or waiting for more digits. */
+static bool is_between_tokens(const struct json_doc *doc, uint32_t at)
+{
+    unsigned char before = at ? (unsigned char)doc->text.data[at - 1] : ' ';
+
+    return gap[before] == GAP_GOOD || before == '[' || before == '{';
+}
+
+/* Let yajl read up to the end of the last long string that is good. What is before it is read with it, so
+ * that yajl tells of an earlier offence first. */
+static int give_long_strings(struct json_doc *doc)
+{
+    struct bytes inside;
+    bool escaped;
+
+    while (json_scan_long_string(doc, &inside)) {
+        uint32_t start = (uint32_t)(inside.data - doc->text.data) - 1;
+        int r;
+
+        if (!is_between_tokens(doc, start) || !json_scan_is_good(inside, &escaped))
+            continue;
+        r = give(doc, start);
+        if (r)
+            return r;
+        doc->inside = escaped ? INSIDE_ESCAPED : INSIDE_PLAIN;
+        r = give_text(doc, "\"\"", 2, start + (uint32_t)inside.size + 2);
+        if (r)
+            return r;
+        doc->inside = INSIDE_UNKNOWN;
+    }
+    return 0;
+}
+
+static int give_all(struct json_doc *doc)
+{
+    int r = doc->checked > SHORT_TEXT ? give_long_strings(doc) : 0;
+
+    return r ? r : give(doc, doc->checked);
 }
 
 /* Whether the text's last bytes, from the first that is not good UTF-8, may be the start of a character. */
@@ -288,42 +342,13 @@ static int check_utf8(struct json_doc *doc, struct bytes so_far, bool whole)
         doc->checked += (uint32_t)utf8_valid_prefix(bytes_skip(so_far, doc->checked));
     if (doc->checked == so_far.size || (!whole && character_is_cut(doc)))
         return 0;
-    r = give(doc, doc->checked);
+    r = give_all(doc);
     return r ? r : give_up(doc, JSON_E_UTF8, doc->checked);
 }
 
-static bool quote_is_escaped(const char *quote)
-{
-    const char *at = quote;
-
-    while (at[-1] == '\\')
-        at--;
-    return (quote - at) % 2;
-}
-
-/* How far yajl may read for now. It copies a token that is cut, and reads it again from its start when there
- * is more: small pieces of a long string would cost time by the square, and the string's memory once more. So
- * an unfinished string waits as a whole. */
-static uint32_t end_of_whole_strings(struct json_doc *doc)
-{
-    const char *text = doc->text.data;
-    const char *quote;
-
-    if (doc->scanned < doc->token_end) {
-        doc->scanned = doc->token_end;
-        doc->string_start = 0;
-    }
-    while (doc->scanned < doc->checked) {
-        quote = memchr(text + doc->scanned, '"', doc->checked - doc->scanned);
-        doc->scanned = quote ? (uint32_t)(quote - text) + 1 : doc->checked;
-        if (quote && !doc->string_start)
-            doc->string_start = doc->scanned;
-        else if (quote && !quote_is_escaped(quote))
-            doc->string_start = 0;
-    }
-    return doc->string_start ? doc->string_start - 1 : doc->checked;
-}
-
+/* yajl copies a token that is cut, and reads it again from its start when there is more: small pieces of a
+ * long token would cost time by the square, and its memory once more. So an unfinished string waits as a
+ * whole, and any other until as much again has come. */
 int json_doc_feed(struct json_doc *doc, struct bytes so_far)
 {
     uint32_t limit;
@@ -332,11 +357,12 @@ int json_doc_feed(struct json_doc *doc, struct bytes so_far)
     if (doc->error)
         return doc->error;
     r = check_utf8(doc, so_far, false);
+    if (r || doc->checked <= SHORT_TEXT)
+        return r;
+    r = give_long_strings(doc);
     if (r)
         return r;
-    /* what ends like an object is most likely all there */
-    limit = bytes_end_with(so_far, BYTES("}")) ? doc->checked : end_of_whole_strings(doc);
-    /* any other unfinished token waits until as much again has come, for the same reason */
+    limit = doc->string_start ? doc->string_start - 1 : doc->checked;
     if (limit <= doc->fed || limit - doc->fed < doc->fed - doc->token_end)
         return 0;
     return give(doc, limit);
@@ -353,7 +379,7 @@ static int finish(struct json_doc *doc, struct bytes whole)
     r = check_utf8(doc, whole, true);
     if (r)
         return r;
-    r = give(doc, (uint32_t)whole.size);
+    r = give_all(doc);
     if (r)
         return r;
     if (yajl_complete_parse(doc->parser) != yajl_status_ok || doc->count == 0)
@@ -365,11 +391,21 @@ static int finish(struct json_doc *doc, struct bytes whole)
     return 0;
 }
 
+/* What is read from now on may be kept for as long as a stream lasts. */
+static void trim(struct json_doc *doc)
+{
+    if (doc->capacity - doc->count <= doc->capacity / 4)
+        return;
+    doc->capacity = doc->count;
+    doc->nodes = alloc_resize(doc->nodes, doc->capacity * sizeof(*doc->nodes));
+}
+
 int json_doc_finish(struct json_doc *doc, struct bytes whole)
 {
     int r = finish(doc, whole);
 
     close_parser(doc);
+    trim(doc);
     return r;
 }
 

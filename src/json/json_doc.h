@@ -59,9 +59,10 @@ struct json_doc {
     uint32_t fed;          /* bytes given to the parser */
     uint32_t token_end;    /* where the last token ended */
     uint32_t checked;      /* bytes known to be good UTF-8 */
-    uint32_t scanned;      /* bytes searched for quotes */
-    uint32_t string_start; /* where the string that is open at `scanned` began, plus one */
+    uint32_t scanned;      /* bytes searched for strings */
+    uint32_t string_start; /* where the string that is open at `scanned` begins inside, or 0 */
     uint32_t open;         /* innermost open container, plus one; its `next` is the one around it */
+    uint8_t inside;        /* what is known of the string that yajl is given */
     bool complete;         /* the whole text was read and is good */
     int error;             /* sticky */
     uint32_t error_at;     /* offset of the offence, as well as it can be known */
@@ -73,7 +74,8 @@ void json_doc_init(struct json_doc *doc, struct json_limits limits);
 void json_doc_deinit(struct json_doc *doc);
 
 /* Take what is new in SO_FAR, which holds the whole text from its first byte to the latest one (and may have
- * moved in memory since the last call). 0, or a sticky JSON_E_. */
+ * moved in memory since the last call). 0, or a sticky JSON_E_; a later call may be the one that tells of an
+ * offence. */
 int json_doc_feed(struct json_doc *doc, struct bytes so_far);
 
 /* The text is complete. 0, or JSON_E_. After 0 the nodes may be read, for as long as WHOLE stays. */

@@ -5,6 +5,8 @@
 
 #include "json/json_doc.h"
 
+#include <ctype.h>
+
 static bool is_high(unsigned unit)
 {
     return (unit & 0xfc00) == 0xd800;
@@ -36,28 +38,52 @@ static size_t next_escape(struct bytes inside, size_t at)
     return found ? (size_t)(found - inside.data) : inside.size;
 }
 
-/* A low surrogate's escape stands at AT. */
-static bool low_follows(struct bytes inside, size_t at)
+/* A \u and four hex digits stand at AT. */
+static bool is_wide(struct bytes inside, size_t at)
 {
     const char *text = inside.data + at;
 
-    return inside.size - at >= 6 && text[0] == '\\' && text[1] == 'u' && is_low(hex4(text + 2));
+    return inside.size - at >= 6 && text[0] == '\\' && text[1] == 'u' &&
+           isxdigit((unsigned char)text[2]) && isxdigit((unsigned char)text[3]) &&
+           isxdigit((unsigned char)text[4]) && isxdigit((unsigned char)text[5]);
+}
+
+/* The one escape at AT: 0 and its length to *RET_SIZE, or JSON_E_. */
+static int check_one(struct bytes inside, size_t at, size_t *ret_size)
+{
+    static const bool letters[256] = {
+        ['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+        ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true,
+    };
+    unsigned unit;
+
+    if (at + 1 < inside.size && letters[(unsigned char)inside.data[at + 1]]) {
+        *ret_size = 2;
+        return 0;
+    }
+    if (!is_wide(inside, at))
+        return JSON_E_SYNTAX;
+    unit = hex4(inside.data + at + 2);
+    if (unit == 0)
+        return JSON_E_NUL;
+    if (is_low(unit) || (is_high(unit) && !(is_wide(inside, at + 6) && is_low(hex4(inside.data + at + 8)))))
+        return JSON_E_UTF8;
+    *ret_size = is_high(unit) ? 12 : 6;
+    return 0;
 }
 
 int json_escapes_check(struct bytes inside, size_t *ret_at)
 {
-    size_t at = next_escape(inside, 0);
+    size_t at = next_escape(inside, 0), size;
 
     while (at < inside.size) {
-        bool wide = inside.data[at + 1] == 'u';
-        unsigned unit = wide ? hex4(inside.data + at + 2) : 'x';
-        bool lone = is_low(unit) || (is_high(unit) && !low_follows(inside, at + 6));
+        int error = check_one(inside, at, &size);
 
-        if (unit == 0 || lone) {
+        if (error) {
             *ret_at = at;
-            return lone ? JSON_E_UTF8 : JSON_E_NUL;
+            return error;
         }
-        at = next_escape(inside, at + (is_high(unit) ? 12 : wide ? 6 : 2));
+        at = next_escape(inside, at + size);
     }
     return 0;
 }

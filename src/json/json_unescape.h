@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 
-/* 0, JSON_E_NUL or JSON_E_UTF8 with the offset of the bad escape in *RET_AT. The grammar of escapes holds. */
+/* 0, or JSON_E_SYNTAX, JSON_E_NUL or JSON_E_UTF8 with the offset of the first bad escape in *RET_AT. */
 int json_escapes_check(struct bytes inside, size_t *ret_at);
 
 /* The one escape that AT points at goes to OUT (at most 4 bytes), its length there to *RET_SIZE. Returns its

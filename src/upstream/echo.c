@@ -90,6 +90,13 @@ static void write_usage(const struct echo *echo, struct buffer *out)
                   (long long)(echo->prompt_tokens + completion));
 }
 
+static bool append(struct echo *echo, enum chat_event_kind kind, const struct buffer *text)
+{
+    struct chat_event event = {.kind = kind, .shape = SHAPE_OPENAI, .payload = buffer_bytes(text)};
+
+    return transcript_append(echo->transcript, &event);
+}
+
 enum said { SAY_ROLE, SAY_TOKEN, SAY_FINISH };
 
 static bool say(struct echo *echo, enum said what, int64_t choice)
@@ -113,7 +120,7 @@ static bool say(struct echo *echo, enum said what, int64_t choice)
         buffer_append_text(&out, "\"logprobs\":null");
     buffer_append_text(&out, ",\"finish_reason\":");
     buffer_printf(&out, what == SAY_FINISH ? "\"%s\"}]}" : "null}]}", echo->finish);
-    room = transcript_append(echo->transcript, EVENT_CHUNK, SHAPE_OPENAI, buffer_bytes(&out));
+    room = append(echo, EVENT_CHUNK, &out);
     buffer_deinit(&out);
     return room;
 }
@@ -136,7 +143,7 @@ static void say_end(struct echo *echo)
     open_object(echo, "chat.completion.chunk", &out);
     buffer_append_text(&out, "],");
     write_usage(echo, &out);
-    transcript_append(echo->transcript, EVENT_USAGE, SHAPE_OPENAI, buffer_bytes(&out));
+    append(echo, EVENT_USAGE, &out);
     buffer_deinit(&out);
 }
 
@@ -162,7 +169,7 @@ static void say_whole(struct echo *echo)
     }
     buffer_append_text(&out, "],");
     write_usage(echo, &out);
-    transcript_append(echo->transcript, EVENT_BODY, SHAPE_OPENAI, buffer_bytes(&out));
+    append(echo, EVENT_BODY, &out);
     buffer_deinit(&out);
 }
 
@@ -172,7 +179,7 @@ static void say_logits(struct echo *echo)
 
     buffer_init(&out);
     echo_write_logits(&echo->doc, echo->model, echo->steering, &echo->arena, &out);
-    transcript_append(echo->transcript, EVENT_LOGITS, SHAPE_OPENAI, buffer_bytes(&out));
+    append(echo, EVENT_LOGITS, &out);
     buffer_deinit(&out);
 }
 

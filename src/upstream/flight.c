@@ -20,6 +20,12 @@ void flight_context_init(struct flight_context *context, uv_loop_t *loop)
 {
     *context = (struct flight_context){.loop = loop};
     list_init(&context->flights);
+    json_doc_init(&context->doc, ANSWER_JSON_LIMITS);
+}
+
+void flight_context_deinit(struct flight_context *context)
+{
+    json_doc_deinit(&context->doc);
 }
 
 void flight_note(struct flight *flight, enum flight_note note, const struct failure *failure)

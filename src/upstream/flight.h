@@ -28,6 +28,7 @@ struct flight_context {
     uv_loop_t *loop;
     struct list flights;
     uint32_t answer_bytes, event_bytes;
+    struct json_doc doc;        /* scratch: one answer is read at a time */
     /* For the books; BACKEND is the one being asked. May not call back into the flight. */
     void (*note)(void *data, enum flight_note note, const struct config_backend *backend,
                  const struct failure *failure);
@@ -56,7 +57,9 @@ struct flight_plan {
     bool pass_get;
 };
 
+/* The context stays where it is until deinit. */
 void flight_context_init(struct flight_context *context, uv_loop_t *loop);
+void flight_context_deinit(struct flight_context *context);
 
 /* Set off. The transcript hears of everything, failure at the start included. */
 void flight_start(struct flight_context *context, const struct flight_plan *plan);

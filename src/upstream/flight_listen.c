@@ -28,24 +28,26 @@ static void fail(struct flight *flight, enum failure_kind kind, const char *mess
 
 static void listen_init(struct flight *flight)
 {
-    backend_answer_init(&flight->answer, flight_candidate(flight)->kind, &flight->question->request, &flight->arena);
+    backend_answer_init(&flight->answer, flight_candidate(flight)->kind, &flight->question->request, &flight->arena,
+                        &flight->context->doc);
     sse_init(&flight->sse, flight->context->event_bytes);
     flight->reading = true;
 }
 
 /* --- a stream --- */
 
-/* False: the flight is over. */
+/* False: the flight is gone. */
 static bool take_event(struct flight *flight, const struct sse_event *event)
 {
     struct chat_event told;
     struct failure failure;
+    bool stays;
 
     if (flight->stage == STAGE_TAIL)
         return true;
     switch (backend_read_event(&flight->answer, event->name, event->data, &told, &failure)) {
     case BACKEND_EVENT:
-        if (!transcript_append(flight->transcript, told.kind, told.shape, told.payload) && !flight->paused) {
+        if (!transcript_append(flight->transcript, &told) && !flight->paused) {
             flight->paused = true;
             flight_note(flight, FLIGHT_PAUSED, NULL);
             call_pause(flight->call);
@@ -54,8 +56,9 @@ static bool take_event(struct flight *flight, const struct sse_event *event)
     case BACKEND_NOTHING:
         return true;
     case BACKEND_DONE:
+        stays = flight->call != NULL;
         flight_finished(flight);
-        return true; /* the call is still there, so the flight is */
+        return stays;
     case BACKEND_FAILED:
         flight_failed(flight, &failure);
         return false;
@@ -119,13 +122,14 @@ static void end_answer(struct flight *flight)
     } else if (flight->question->request.stream) {
         fail(flight, FAIL_UPSTREAM_BAD, "The model server did not stream, though it was asked to.");
     } else {
-        transcript_append(flight->transcript, event.kind, event.shape, event.payload);
+        transcript_append(flight->transcript, &event);
         flight_finished(flight);
     }
 }
 
 static void end_pass(struct flight *flight)
 {
+    struct chat_event event = {.kind = EVENT_RAW, .shape = SHAPE_GOODFIRE, .payload = buffer_bytes(&flight->body)};
     struct failure failure;
 
     if (flight->status >= 500 || flight->status == 401 || flight->status == 403 || flight->status < 200) {
@@ -135,21 +139,21 @@ static void end_pass(struct flight *flight)
         return;
     }
     transcript_facts(flight->transcript)->raw_status = flight->status;
-    transcript_append(flight->transcript, EVENT_RAW, SHAPE_GOODFIRE, buffer_bytes(&flight->body));
+    transcript_append(flight->transcript, &event);
     flight_finished(flight);
 }
 
 void flight_talk(struct flight *flight, unsigned status, struct bytes reply)
 {
-    struct bytes answer;
+    struct chat_event event = {.kind = EVENT_LOGITS, .shape = SHAPE_OPENAI};
     struct failure failure;
 
-    switch (logits_next(flight->talk, status, reply, &flight->asked, &answer, &failure)) {
+    switch (logits_next(flight->talk, status, reply, &flight->asked, &event.payload, &failure)) {
     case LOGITS_ASK:
         flight_send(flight, false);
         break;
     case LOGITS_DONE:
-        transcript_append(flight->transcript, EVENT_LOGITS, SHAPE_OPENAI, answer);
+        transcript_append(flight->transcript, &event);
         flight_finished(flight);
         break;
     case LOGITS_FAILED:

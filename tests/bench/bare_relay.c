@@ -4,8 +4,7 @@
  * What the gateway costs above this is its own work, what this costs above nginx is libcurl's.
  *
  * libcurl is wired as the gateway's is: sockets stay registered between transfers, a timer of 0 runs in the
- * same loop turn after the socket events, handles come from a free list, head and body leave in one send
- * (POSTFIELDS).
+ * same loop turn after the socket events, handles come from a free list, head and body leave in one send.
  *
  *     client_read -> llhttp -> ask() -> libcurl -> on_body: output -> flush_all() once per turn
  */
@@ -17,7 +16,6 @@
 #include "bench.h"
 
 enum { READ_BYTES = 64 * 1024, FREE_HANDLES = 8192, HEAD_ROOM = 160, DESCRIPTORS = 65536 };
-
 struct text {
     char *bytes;
     size_t length, room;
@@ -256,8 +254,8 @@ static struct link *link_of(curl_socket_t fd)
     if (links[fd])
         return links[fd];
     link = must_alloc(sizeof *link);
-    link->fd = fd;
     link->poll.data = link;
+    link->fd = fd;
     if (uv_poll_init_socket(loop, &link->poll, fd) < 0)
         die("uv_poll_init");
     return links[fd] = link;
@@ -430,7 +428,7 @@ int main(int argc, char **argv)
 
     if (argc != 3) {
         fprintf(stderr, "usage: bare_relay PORT UPSTREAM_PORT\n");
-        return 2;
+        exit(2);
     }
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();

@@ -1,6 +1,6 @@
 /*
- * JSON in pieces must read as JSON whole; what is read can be changed and stays JSON; strings go out and come
- * back.
+ * JSON in pieces must read as JSON whole, and behind white space as without it; what is read can be
+ * changed and stays JSON; strings go out and come back.
  */
 #include "base/buffer.h"
 #include "base/utf8.h"
@@ -45,6 +45,34 @@ static void read_in_pieces(const struct json_doc *whole, struct bytes text, uint
         MUST(doc.count == whole->count);
         MUST(memcmp(doc.nodes, whole->nodes, doc.count * sizeof(*doc.nodes)) == 0);
     }
+    json_doc_deinit(&doc);
+    buffer_deinit(&moved);
+}
+
+/* White space that makes a short text a long one, whose strings are checked ahead of the parser. */
+#define BLANKS 600
+
+static void read_behind_blanks(const struct json_doc *plain, struct bytes text)
+{
+    struct buffer moved;
+    struct json_doc doc;
+
+    buffer_init(&moved);
+    for (uint32_t i = 0; i < BLANKS; i++)
+        buffer_append_char(&moved, ' ');
+    buffer_append(&moved, text);
+    json_doc_init(&doc, JSON_LIMITS_DEFAULT);
+    MUST(json_doc_parse(&doc, buffer_bytes(&moved)) == plain->error);
+    MUST(doc.error_at == plain->error_at + (plain->error ? BLANKS : 0));
+    MUST(doc.error || doc.count == plain->count);
+    for (uint32_t i = 0; !doc.error && i < doc.count; i++) {
+        struct json_node node = plain->nodes[i];
+
+        node.start += BLANKS;
+        node.end += BLANKS;
+        MUST(memcmp(&doc.nodes[i], &node, sizeof(node)) == 0);
+    }
+    read_in_pieces(&doc, buffer_bytes(&moved), 100);
     json_doc_deinit(&doc);
     buffer_deinit(&moved);
 }
@@ -161,6 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_doc_parse(&doc, text);
     read_in_pieces(&doc, text, 1);
     read_in_pieces(&doc, text, 20);
+    read_behind_blanks(&doc, text);
     if (json_root(&doc)) {
         check_nodes(&doc, &arena);
         for (uint32_t i = 0; i < 4; i++)

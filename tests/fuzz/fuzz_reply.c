@@ -10,6 +10,9 @@
 
 #include <assert.h>
 
+/* Set up with the first input, used by all of them. */
+static struct json_doc scratch;
+
 static const enum config_kind kinds[] = {KIND_OPENAI,       KIND_GOODFIRE, KIND_VLLM,
                                          KIND_LLAMA_SERVER, KIND_SGLANG,   KIND_OLLAMA};
 
@@ -40,7 +43,7 @@ static void read_stream(enum config_kind kind, struct bytes rest)
     enum backend_verdict verdict = BACKEND_NOTHING;
 
     arena_init(&arena);
-    backend_answer_init(&answer, kind, NULL, &arena);
+    backend_answer_init(&answer, kind, NULL, &arena, &scratch);
     while (rest.size && verdict != BACKEND_DONE && verdict != BACKEND_FAILED) {
         struct bytes line = next_line(&rest);
         struct chat_event event, again;
@@ -50,7 +53,7 @@ static void read_stream(enum config_kind kind, struct bytes rest)
         if (verdict != BACKEND_EVENT)
             continue;
         check_payload(&event);
-        backend_answer_init(&fresh, kind, NULL, &arena);
+        backend_answer_init(&fresh, kind, NULL, &arena, &scratch);
         fresh.id = answer.id;
         assert(backend_read_event(&fresh, BYTES_NONE, line, &again, &failure) == BACKEND_EVENT);
         assert(again.kind == event.kind && bytes_equal(again.payload, event.payload));
@@ -73,7 +76,7 @@ static void read_whole(enum config_kind kind, struct bytes body)
     struct arena arena;
 
     arena_init(&arena);
-    backend_answer_init(&answer, kind, NULL, &arena);
+    backend_answer_init(&answer, kind, NULL, &arena, &scratch);
     backend_read_body(&answer, body, &event, &failure);
     backend_answer_deinit(&answer);
     arena_deinit(&arena);
@@ -142,6 +145,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 2)
         return 0;
+    if (scratch.limits.nodes == 0)
+        json_doc_init(&scratch, ANSWER_JSON_LIMITS);
     kind = kinds[data[0] % ARRAY_SIZE(kinds)];
     rest = bytes_skip(rest, 2);
     switch (data[1] % 5) {

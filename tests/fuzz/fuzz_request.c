@@ -8,6 +8,9 @@
 
 #include <stdlib.h>
 
+/* Set up with the first input, used by all of them. */
+static struct json_doc scratch;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void require(bool good)
@@ -84,21 +87,20 @@ static void require_events(struct bytes text, bool ascii)
 static void tell(const struct client_dialect *dialect, struct bytes payload, enum chat_shape shape)
 {
     const struct chat_request request = {.model = BYTES("data: m\xc3\xa9")};
-    struct chat_event event = {.kind = EVENT_CHUNK, .shape = shape, .payload = payload};
+    struct chat_event event = {.kind = EVENT_CHUNK, .shape = shape, .usage = true, .payload = payload};
     struct client_stream stream;
     struct arena arena;
     struct buffer out;
 
     arena_init(&arena);
     buffer_init(&out);
-    client_stream_init(&stream, dialect, &request, &arena);
+    client_stream_init(&stream, dialect, &request, &arena, &scratch);
     if (dialect->write_event(&stream, &event, &out) == 0 && dialect->write_event(&stream, &event, &out) == 0)
         require_events(buffer_bytes(&out), dialect->event_per_chunk);
     buffer_clear(&out, SIZE_MAX);
     event.kind = EVENT_BODY;
     if (dialect->write_body(&stream, &event, &out) == 0)
         require_json(buffer_bytes(&out));
-    client_stream_deinit(&stream);
     buffer_deinit(&out);
     arena_deinit(&arena);
 }
@@ -109,6 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct bytes text = {(const char *)data, size};
     struct json_doc doc;
 
+    if (scratch.limits.nodes == 0)
+        json_doc_init(&scratch, ANSWER_JSON_LIMITS);
     json_doc_init(&doc, JSON_LIMITS_DEFAULT);
     if (json_doc_parse(&doc, text) == 0) {
         for (size_t i = 0; i < ARRAY_SIZE(dialects); i++) {

@@ -288,7 +288,7 @@ class Gateway:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self.wait_line(r"listening on", 30)
-        self.wait_for(lambda: self.admin is not None or "admin" not in " ".join(self.lines), "the admin address")
+        self.wait_for(lambda: self.admin is not None, "the admin address")
         return self
 
     def _read(self):

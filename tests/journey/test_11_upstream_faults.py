@@ -245,12 +245,12 @@ def test_u7_malformed_events(gateway, faults):
 
 def test_u8_giant_event(gateway):
     before = gateway.memory()
-    broken(gateway, ask(gateway, "+giant=50000000", stream=True), "bad_upstream_body")
-    assert gateway.memory() - before < 40_000_000
+    broken(gateway, ask(gateway, "+giant=8000000", stream=True), "bad_upstream_body")
+    assert gateway.memory() - before < 20_000_000
 
 
 def test_u8_giant_answer(gateway):
-    refused(gateway, ask(gateway, "+giant=50000000"), 502, "bad_upstream_body")
+    refused(gateway, ask(gateway, "+giant=8000000"), 502, "bad_upstream_body")
 
 
 # --- U9 to U15: whole answers --------------------------------------------------------------------------------------

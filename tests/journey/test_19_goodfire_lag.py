@@ -27,8 +27,9 @@ def test_a_client_that_lags_behind_reads_whole_events(gateway):
     stream = client.chat.completions.create(
         [{"role": "user", "content": text}], model=MODEL, stream=True, max_completion_tokens=WORDS)
     said = [next(stream).choices[0].delta.content]
-    # The answer is made before the client goes on reading: over a megabyte waits for it.
-    gateway.wait_for(lambda: gateway.metric("events_total") >= WORDS, "the whole answer to be written")
+    # Over 64 KiB wait for the client when it goes on reading.
+    before = gateway.metric("events_total")
+    gateway.wait_for(lambda: gateway.metric("events_total") >= before + 150 or before >= 150, "events to pile up")
     said += [chunk.choices[0].delta.content for chunk in stream]
     assert "".join(said) == text
 
@@ -49,3 +50,20 @@ def test_many_lag_behind_at_once(gateway):
     for thread in threads:
         thread.join()
     assert results == [True] * 8
+
+
+def test_what_has_arrived_ends_between_two_events(gateway):
+    text = " ".join(f"word{number}" for number in range(WORDS))
+    body = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": text}]}
+    with gateway.client() as client:
+        client.ask("POST", "/api/inference/v1/chat/completions", body, read=False)
+        begun, ends = gateway.metric("events_total"), []
+        while True:
+            if len(ends) % 50 == 0:     # fall behind now and then
+                gateway.wait_for(lambda: gateway.metric("events_total") >= min(begun + 100 + 8 * len(ends), WORDS),
+                                 "events to pile up")
+            data = client.socket.recv(65536)
+            ends.append(len(data) + (ends[-1] if ends else 0))
+            if data.endswith(b"0\r\n\r\n") or not data:
+                break
+    assert [end for end in ends[:-1] if end % 256] == []

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+/* What the answers of all tests are read with, by turns. */
+static struct json_doc scratch;
+
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers" /* in a table, what is not said is nothing */
 
 #define BEGIN "{\"id\":\"i\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":["
@@ -239,7 +242,7 @@ static void streams(void **state)
         bool going = true;
 
         arena_init(&arena);
-        backend_answer_init(&answer, story->kind, NULL, &arena);
+        backend_answer_init(&answer, story->kind, NULL, &arena, &scratch);
         for (size_t s = 0; going && s < ARRAY_SIZE(story->steps) && story->steps[s].data; s++)
             going = take_step(&answer, story, &story->steps[s]);
         if (going) {
@@ -262,7 +265,7 @@ static void usage_is_counted(void **state)
     struct arena arena;
 
     arena_init(&arena);
-    backend_answer_init(&answer, KIND_VLLM, NULL, &arena);
+    backend_answer_init(&answer, KIND_VLLM, NULL, &arena, &scratch);
     assert_true(answer.prompt_tokens == -1 && answer.completion_tokens == -1);
     backend_read_event(&answer, BYTES_NONE, BYTES(DELTA("a", "null")), &event, &failure);
     backend_read_event(&answer, BYTES_NONE, BYTES("{\"choices\":[]," USAGE "}"), &event, &failure);
@@ -284,13 +287,13 @@ static void frames_change_nothing(void **state)
         struct chat_event one, other;
         struct failure failure;
 
-        backend_answer_init(&answer, kinds[k], NULL, &arena);
+        backend_answer_init(&answer, kinds[k], NULL, &arena, &scratch);
         for (unsigned i = 0; i < 64; i++) {
             struct bytes event = arena_printf(
                 &arena, "{\"id\":\"x\",\"created\":%u,\"choices\":[{\"delta\":{\"content\":\"%s\"},\"index\":0}]}",
                 i / 9, texts[i % ARRAY_SIZE(texts)]);
 
-            backend_answer_init(&fresh, kinds[k], NULL, &arena);
+            backend_answer_init(&fresh, kinds[k], NULL, &arena, &scratch);
             fresh.id = answer.id;
             assert_int_equal(backend_read_event(&answer, BYTES_NONE, event, &one, &failure), BACKEND_EVENT);
             assert_int_equal(backend_read_event(&fresh, BYTES_NONE, event, &other, &failure), BACKEND_EVENT);
@@ -338,7 +341,7 @@ static void whole_answers(void **state)
         enum backend_verdict verdict;
 
         arena_init(&arena);
-        backend_answer_init(&answer, cases[i].kind, NULL, &arena);
+        backend_answer_init(&answer, cases[i].kind, NULL, &arena, &scratch);
         verdict = backend_read_body(&answer, bytes_of(cases[i].body), &event, &failure);
         if (cases[i].payload) {
             assert_int_equal(verdict, BACKEND_EVENT);
@@ -364,5 +367,10 @@ int main(void)
         cmocka_unit_test(whole_answers),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed;
+
+    json_doc_init(&scratch, ANSWER_JSON_LIMITS);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    json_doc_deinit(&scratch);
+    return failed;
 }

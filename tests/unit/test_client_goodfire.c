@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+/* What the answers of all tests are read with, by turns. */
+static struct json_doc scratch;
+
 #define EVENT_FROM(print, index, text, finish, rest)                                                         \
     "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"              \
     "\"model\":\"m\\u00e9\",\"system_fingerprint\":\"" print "\",\"choices\":[{\"index\":0,\"delta\":{"      \
@@ -31,14 +34,13 @@ static void begin(struct talk *talk)
 {
     *talk = (struct talk){.request = {.model = BYTES("m\xc3\xa9"), .stream = true}};
     buffer_init(&talk->out);
-    client_stream_init(&talk->stream, &client_goodfire, &talk->request, &talk->arena);
+    client_stream_init(&talk->stream, &client_goodfire, &talk->request, &talk->arena, &scratch);
     talk->stream.id = BYTES("chatcmpl-1");
     talk->stream.created = 1700000000;
 }
 
 static void end(struct talk *talk)
 {
-    client_stream_deinit(&talk->stream);
     buffer_deinit(&talk->out);
     arena_deinit(&talk->arena);
 }
@@ -366,5 +368,10 @@ int main(void)
         cmocka_unit_test(bodies),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed;
+
+    json_doc_init(&scratch, ANSWER_JSON_LIMITS);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    json_doc_deinit(&scratch);
+    return failed;
 }

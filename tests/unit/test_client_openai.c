@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+/* What the answers of all tests are read with, by turns. */
+static struct json_doc scratch;
+
 #define HEAD                                                                                                 \
     "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"m\""
 #define CHUNK(delta, finish)                                                                                 \
@@ -32,7 +35,7 @@ static void begin(struct talk *talk, bool include_usage)
 {
     *talk = (struct talk){.request = {.model = BYTES("m"), .stream = true, .include_usage = include_usage}};
     buffer_init(&talk->out);
-    client_stream_init(&talk->stream, &client_openai, &talk->request, &talk->arena);
+    client_stream_init(&talk->stream, &client_openai, &talk->request, &talk->arena, &scratch);
     assert_int_equal(talk->stream.id.size, sizeof("chatcmpl-") - 1 + 32);
     talk->stream.id = BYTES("chatcmpl-1");
     talk->stream.created = 1700000000;
@@ -40,7 +43,6 @@ static void begin(struct talk *talk, bool include_usage)
 
 static void end(struct talk *talk)
 {
-    client_stream_deinit(&talk->stream);
     buffer_deinit(&talk->out);
     arena_deinit(&talk->arena);
 }
@@ -56,7 +58,15 @@ static void assert_written(struct talk *talk, const char *text)
 static int tell(struct talk *talk, enum chat_event_kind kind, enum chat_shape shape, const char *payload)
 {
     struct chat_event event = {.kind = kind, .shape = shape, .payload = bytes_of(payload)};
+    const struct json_node *usage;
 
+    /* As a backend's dialect says it. What it would refuse is told as having one. */
+    if (json_doc_parse(&scratch, event.payload) == 0) {
+        usage = json_member(&scratch, json_root(&scratch), BYTES("usage"));
+        event.usage = usage && usage->type != JSON_NULL;
+    } else {
+        event.usage = strstr(payload, "\"usage\"") != NULL;
+    }
     return client_openai.write_event(&talk->stream, &event, &talk->out);
 }
 
@@ -285,5 +295,10 @@ int main(void)
         cmocka_unit_test(the_frame),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed;
+
+    json_doc_init(&scratch, ANSWER_JSON_LIMITS);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    json_doc_deinit(&scratch);
+    return failed;
 }

@@ -37,7 +37,9 @@ static struct transcript *start(struct heard *heard, size_t high, size_t low)
 
 static bool append_text(struct transcript *transcript, const char *text)
 {
-    return transcript_append(transcript, EVENT_CHUNK, SHAPE_OPENAI, bytes_of(text));
+    struct chat_event event = {.kind = EVENT_CHUNK, .shape = SHAPE_OPENAI, .payload = bytes_of(text)};
+
+    return transcript_append(transcript, &event);
 }
 
 static void expect_text(struct reader *reader, const char *text)
@@ -88,7 +90,8 @@ static void an_event_may_be_large_or_empty(void **state)
     memset(large, 'x', sizeof(large));
     reader_init(&reader, transcript, on_wake, &heard);
     append_text(transcript, "");
-    transcript_append(transcript, EVENT_BODY, SHAPE_GOODFIRE, (struct bytes){large, sizeof(large)});
+    event = (struct chat_event){EVENT_BODY, SHAPE_GOODFIRE, false, {large, sizeof(large)}};
+    transcript_append(transcript, &event);
     append_text(transcript, "after");
     expect_text(&reader, "");
     assert_int_equal(reader_next(&reader, &event), 0);
