@@ -354,6 +354,18 @@ static int settle_stream_options(struct backend_draft *draft)
     return 0;
 }
 
+/* Code that SGLang would run. */
+static int refuse_code(struct backend_draft *draft)
+{
+    const struct json_doc *doc = draft->request->doc;
+    const struct json_node *code = json_member(doc, json_root(doc), BYTES("custom_logit_processor"));
+
+    if (draft->ask->kind != KIND_SGLANG || !code || code->type == JSON_NULL)
+        return 0;
+    return backend_draft_refuse(draft, FAIL_UNSUPPORTED, "custom_logit_processor",
+                                "'custom_logit_processor' is code that the model server would run; it is not passed on.");
+}
+
 static int settle_params(struct backend_draft *draft)
 {
     backend_draft_params(draft);
@@ -361,7 +373,7 @@ static int settle_params(struct backend_draft *draft)
 }
 
 static int (*const steps[])(struct backend_draft *draft) = {
-    backend_draft_prompt, settle_params, refuse_unknown, drop_company,
+    backend_draft_prompt, settle_params, refuse_unknown, refuse_code,          drop_company,
     settle_sampling,      settle_seed,   settle_stop,    settle_stream_options,
 };
 

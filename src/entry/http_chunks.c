@@ -2,7 +2,7 @@
  * One byte at a time around the data, so that no cut into reads can matter. A size is hex digits and CR LF,
  * nothing else: extensions have no use here and a long history of hiding things, and they are refused.
  *
- * Bytes that are not data may be at most OVERHEAD_BYTES, and one for every sixteen of data: long bodies in
+ * Bytes that are not data may be at most `overhead_bytes`, and one for every sixteen of data: long bodies in
  * chunks of an honest size pass, a body of chunks of one byte does not.
  */
 #include "entry/http_chunks.h"
@@ -125,6 +125,14 @@ static bool take_byte(struct http_chunks *chunks, char byte, struct http_fault *
     }
 }
 
+/* Told before the data come: a size may promise more than anybody would wait for. */
+static bool fits(const struct http_chunks *chunks, uint64_t body_bytes, struct http_fault *fault)
+{
+    if (body_bytes == 0 || (chunks->left <= body_bytes && chunks->data <= body_bytes - chunks->left))
+        return true;
+    return http_refuse(fault, FAIL_TOO_LARGE, "The request body is larger than this gateway accepts.");
+}
+
 static void take_data(struct http_chunks *chunks, struct bytes *input, struct bytes *ret_piece)
 {
     size_t size = input->size < chunks->left ? input->size : (size_t)chunks->left;
@@ -137,7 +145,7 @@ static void take_data(struct http_chunks *chunks, struct bytes *input, struct by
         chunks->state = DATA_CR;
 }
 
-enum http_in_step http_chunks_next(struct http_chunks *chunks, uint32_t overhead_bytes, struct bytes *input,
+enum http_in_step http_chunks_next(struct http_chunks *chunks, const struct http_in_limits *limits, struct bytes *input,
                                    struct bytes *ret_piece, struct http_fault *fault)
 {
     while (chunks->state != END && input->size) {
@@ -148,7 +156,9 @@ enum http_in_step http_chunks_next(struct http_chunks *chunks, uint32_t overhead
         if (!take_byte(chunks, input->data[0], fault))
             return HTTP_IN_ERROR;
         *input = bytes_skip(*input, 1);
-        if (++chunks->overhead > overhead_bytes + chunks->data / 16) {
+        if (chunks->state == DATA && !fits(chunks, limits->body_bytes, fault))
+            return HTTP_IN_ERROR;
+        if (++chunks->overhead > limits->overhead_bytes + chunks->data / 16) {
             refuse(fault, "The chunks' sizes and trailers are too long.");
             return HTTP_IN_ERROR;
         }

@@ -18,5 +18,5 @@ struct http_chunks {
 
 /* Takes from the front of *INPUT: HTTP_IN_MORE, HTTP_IN_BODY with *RET_PIECE, HTTP_IN_END, or
  * HTTP_IN_ERROR with *FAULT. */
-enum http_in_step http_chunks_next(struct http_chunks *chunks, uint32_t overhead_bytes, struct bytes *input,
+enum http_in_step http_chunks_next(struct http_chunks *chunks, const struct http_in_limits *limits, struct bytes *input,
                                    struct bytes *ret_piece, struct http_fault *fault);

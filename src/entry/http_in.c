@@ -223,7 +223,7 @@ static enum http_in_step next_of_chunks(struct http_in *in, struct bytes *input,
 {
     enum http_in_step step;
 
-    step = http_chunks_next(&in->chunks, in->limits.overhead_bytes, input, ret_piece, &in->fault);
+    step = http_chunks_next(&in->chunks, &in->limits, input, ret_piece, &in->fault);
     if (step == HTTP_IN_ERROR)
         return fail(in);
     if (step == HTTP_IN_END)

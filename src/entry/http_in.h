@@ -34,6 +34,7 @@ struct http_in_limits {
     uint32_t head_bytes;
     uint32_t headers;
     uint32_t overhead_bytes; /* chunk sizes and trailers of one request: 16 KB */
+    uint64_t body_bytes;     /* of chunks together; 0: the owner counts. A Content-Length is the owner's in any case */
 };
 
 struct http_in;
