@@ -38,12 +38,19 @@ struct gateway {
 
 /* --- the end --- */
 
+static void on_last_moment(uv_timer_t *timer)
+{
+    log_line("embergate: some connections did not end in time; leaving them");
+    _exit(0);
+}
+
 static void close_admin(struct gateway *gateway)
 {
     uv_close((uv_handle_t *)&gateway->terminate, NULL);
     uv_close((uv_handle_t *)&gateway->interrupt, NULL);
-    uv_close((uv_handle_t *)&gateway->drain_timer, NULL);
     uv_close((uv_handle_t *)&gateway->worker_ended, NULL);
+    uv_timer_start(&gateway->drain_timer, on_last_moment, LAST_MS, 0);
+    uv_unref((uv_handle_t *)&gateway->drain_timer);
     worker_drain(gateway->admin);
     worker_abort(gateway->admin);
 }
@@ -63,12 +70,6 @@ static void worker_has_ended(void *data)
 
     atomic_fetch_sub(&gateway->running, 1);
     uv_async_send(&gateway->worker_ended);
-}
-
-static void on_last_moment(uv_timer_t *timer)
-{
-    log_line("embergate: some connections did not end in time; leaving them");
-    _exit(0);
 }
 
 static void on_drain_over(uv_timer_t *timer)
@@ -211,6 +212,8 @@ static int run_threads(struct gateway *gateway)
     atomic_store(&gateway->shared.ready, true);
     announce(gateway);
     worker_run(gateway->admin);
+    uv_close((uv_handle_t *)&gateway->drain_timer, NULL);
+    uv_run(worker_loop(gateway->admin), UV_RUN_DEFAULT);
     return 0;
 }
 
@@ -281,6 +284,7 @@ int main(int argc, char **argv)
     int r;
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     buffer_init(&errors);
     r = arguments_init(&arguments, argc, argv, &errors);
     if (r != 0)

@@ -101,8 +101,8 @@ int worker_new(struct flow_shared *shared, struct metrics *metrics, bool admin, 
     worker->flow = gate.data = flow_new(&worker->loop, shared, metrics, admin);
     worker->listeners = alloc_zeroed(count * sizeof(struct listener *));
     for (unsigned i = 0; i < count; i++) {
-        int r = listener_open(flow_conns(worker->flow), &addresses[i], first ? listener_descriptor(first->listeners[i]) : -1, &gate,
-                              &worker->listeners[i]);
+        int shared_with = first ? listener_descriptor(first->listeners[i]) : -1;
+        int r = listener_open(flow_conns(worker->flow), &addresses[i], shared_with, &gate, &worker->listeners[i]);
 
         if (r < 0) {
             *ret_bad = i;

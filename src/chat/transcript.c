@@ -7,6 +7,8 @@
 
 #include "base/alloc.h"
 
+#include <assert.h>
+
 #define BLOCK_SIZE 1024
 #define ALIGN(size) (((size) + 7) & ~(size_t)7)
 
@@ -135,6 +137,8 @@ bool transcript_append(struct transcript *transcript, const struct chat_event *e
         .shape = (uint8_t)event->shape,
         .usage = event->usage,
     };
+
+    assert(payload.size == head.size);
 
     memcpy(block->bytes + block->used, &head, sizeof(head));
     if (payload.size)

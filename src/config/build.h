@@ -1,7 +1,7 @@
 /*
  * From what the file says to what it means: raw structs become the snapshot, every value checked. Each part
- * complains about all that is wrong in it and goes on; a snapshot with complaints is thrown away. What the check
- * of the tree complained of is silently passed by, and so is what would only follow from another complaint.
+ * complains about all that is wrong in it and goes on; a snapshot with complaints is thrown away. What the
+ * check of the tree complained of is silently passed by, and so is what only follows from another complaint.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /*
- * Reading goes in four steps: the text, a tree that knows its lines, the tree held against the schema (and only
- * then libcyaml), and the snapshot with all its values checked. What is no YAML ends it; all other errors are
- * passed by, so that one run tells them all. A snapshot with an error is never given out.
+ * Reading goes in four steps: the text, a tree that knows its lines, the tree held against the schema (and
+ * only then libcyaml), and the snapshot with all its values checked. What is no YAML ends it; all other
+ * errors are passed by, so that one run tells them all. A snapshot with an error is never given out.
  */
 #include "config/config.h"
 
@@ -150,10 +150,14 @@ struct config *config_unref(struct config *config)
 const char *config_kind_name(enum config_kind kind)
 {
     static const char *const names[KIND_COUNT] = {
-        [KIND_AUTO] = "auto",     [KIND_OPENAI] = "openai",
-        [KIND_GOODFIRE] = "goodfire", [KIND_VLLM] = "vllm",
-        [KIND_LLAMA_SERVER] = "llama-server", [KIND_SGLANG] = "sglang",
-        [KIND_OLLAMA] = "ollama", [KIND_ECHO] = "echo",
+        [KIND_AUTO] = "auto",
+        [KIND_OPENAI] = "openai",
+        [KIND_GOODFIRE] = "goodfire",
+        [KIND_VLLM] = "vllm",
+        [KIND_LLAMA_SERVER] = "llama-server",
+        [KIND_SGLANG] = "sglang",
+        [KIND_OLLAMA] = "ollama",
+        [KIND_ECHO] = "echo",
     };
 
     return names[kind];

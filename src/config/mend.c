@@ -1,7 +1,7 @@
 /*
- * The walk follows the schema, not the file: so keys that nobody knows and second values of a key are left out
- * by themselves. All in one line of flow style, every value quoted, nothing but ASCII: no rule of YAML about
- * plain text can spoil it.
+ * The walk follows the schema, not the file: so keys that nobody knows and second values of a key are left
+ * out by themselves. All in one line of flow style, every value quoted, nothing but ASCII: no rule of YAML
+ * about plain text can spoil it.
  */
 #include "config/mend.h"
 

@@ -1,6 +1,6 @@
 /*
- * One row per key. What may be left out may also stand there empty. What may not is for libcyaml empty too where
- * the check complained, so that all else of the file can be read.
+ * One row per key. What may be left out may also stand there empty. For libcyaml so may the rest: it is empty
+ * where the check complained, so that all else of the file can be read.
  */
 #include "config/schema.h"
 

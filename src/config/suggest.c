@@ -1,5 +1,6 @@
 /*
- * Words that are a letter or two apart: the classic edit distance, for short words only.
+ * Words that are a letter or two apart: the classic edit distance, where a swap of neighbours counts as one
+ * step. For short words only.
  */
 #include "config/suggest.h"
 
@@ -12,25 +13,29 @@ static uint32_t least(uint32_t a, uint32_t b, uint32_t c)
     return smaller < c ? smaller : c;
 }
 
-/* How many letters must be added, removed or replaced. */
+/* How many letters must be added, removed, replaced or swapped with the next one. */
 static uint32_t distance(struct bytes one, struct bytes other)
 {
-    uint32_t row[SUGGEST_MAX + 1];
+    uint32_t rows[3][SUGGEST_MAX + 1]; /* by the letters of ONE, the last three */
+    uint32_t *last = rows[0];
 
     for (uint32_t j = 0; j <= other.size; j++)
-        row[j] = j;
+        last[j] = j;
     for (uint32_t i = 1; i <= one.size; i++) {
-        uint32_t corner = row[0];
+        const uint32_t *before = rows[(i + 1) % 3], *above = last;
 
-        row[0] = i;
+        last = rows[i % 3];
+        last[0] = i;
         for (uint32_t j = 1; j <= other.size; j++) {
-            uint32_t above = row[j];
+            const char *a = one.data + i - 1, *b = other.data + j - 1;
+            bool swapped = i > 1 && j > 1 && a[0] == b[-1] && a[-1] == b[0];
 
-            row[j] = least(above + 1, row[j - 1] + 1, corner + (one.data[i - 1] != other.data[j - 1]));
-            corner = above;
+            last[j] = least(above[j] + 1, last[j - 1] + 1, above[j - 1] + (*a != *b));
+            if (swapped && before[j - 2] < last[j])
+                last[j] = before[j - 2] + 1;
         }
     }
-    return row[other.size];
+    return last[other.size];
 }
 
 void nearest_try(struct nearest *nearest, const char *candidate)

@@ -363,7 +363,7 @@ static int refuse_code(struct backend_draft *draft)
     if (draft->ask->kind != KIND_SGLANG || !code || code->type == JSON_NULL)
         return 0;
     return backend_draft_refuse(draft, FAIL_UNSUPPORTED, "custom_logit_processor",
-                                "'custom_logit_processor' is code that the model server would run; it is not passed on.");
+                                "'custom_logit_processor' is code for the model server to run; it is not passed on.");
 }
 
 static int settle_params(struct backend_draft *draft)

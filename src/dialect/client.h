@@ -11,7 +11,8 @@
 
 struct client_dialect;
 
-/* One answer being written to one client. Set up by client_stream_init(), holding nothing, read and moved on by the dialect. */
+/* One answer being written to one client. Set up by client_stream_init(), read and moved on by the
+ * dialect; it holds nothing. */
 struct client_stream {
     const struct client_dialect *dialect;
     const struct chat_request *request;

@@ -255,6 +255,16 @@ void conn_drain_all(struct conn_context *context)
     }
 }
 
+void conn_end_all(struct conn_context *context)
+{
+    LIST_EACH(&context->conns, node) {
+        struct conn *conn = LIST_ENTRY(node, struct conn, link);
+
+        if (conn->phase != CONN_OPEN && conn->phase != CONN_LINGER)
+            conn_close(conn);
+    }
+}
+
 void conn_settle(struct conn *conn)
 {
     if (conn->phase == CONN_CLOSING || conn->input)

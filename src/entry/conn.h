@@ -77,8 +77,8 @@ void conn_read_body(struct conn *conn);
  * high water is unsent, wait for `drained`. Writing to a conn that is gone does nothing. */
 bool conn_write(struct conn *conn, const struct bytes *parts, unsigned count);
 
-/* Until conn_finish(): what one conn_write() sends is a TCP segment of its own, if it is at most 1,400 bytes. conn_write()
- * says false as soon as one did not leave, and `drained` comes when it has. */
+/* Until conn_finish(): what one conn_write() sends is a TCP segment of its own, if it is at most 1,400 bytes.
+ * conn_write() says false as soon as one did not leave, and `drained` comes when it has. */
 void conn_set_piecewise(struct conn *conn);
 
 /* Nothing may be written after this, the answer is complete. KEEP: the next request on this connection is
@@ -94,6 +94,9 @@ void conn_cut(struct conn *conn);
 /* No keep-alive any more: close every conn that serves no request, and each other one after its answer. A
  * client that has connected and not yet asked has a second to do so. */
 void conn_drain_all(struct conn_context *context);
+
+/* Close every conn without an open request, whatever it waits for. Those with one are their owners' to end. */
+void conn_end_all(struct conn_context *context);
 
 /* Bytes not yet taken by the socket. */
 size_t conn_unsent(const struct conn *conn);

@@ -3,8 +3,8 @@
  *
  * Events that are there together leave in one write, except to clients that want each in an HTTP chunk of its own. The
  * status line leaves with the first of them, so that an answer which fails before its first event still has a status of
- * its own. An answer that breaks later, be it in the same moment, ends in an error event and a connection closed without
- * the last chunk.
+ * its own. An answer that breaks later, be it in the same moment, ends in an error event and a connection closed
+ * without the last chunk.
  */
 #include "flow/exchange.h"
 

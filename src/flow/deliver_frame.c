@@ -1,11 +1,11 @@
 /*
  * To most clients: one chunk around all events that are there, one write. HTTP/1.0 clients get no chunks.
  *
- * The Goodfire SDK takes each block its HTTP library yields for whole events, and that library yields what a read of at
- * most 64 KiB brought: an event cut by the end of a read is an error there. So to such clients each event is a chunk and
- * a segment of its own (conn_set_piecewise): what has arrived ends between two events. And each chunk, and the head, is
- * padded with white space to a multiple of 256 bytes, a divisor of the library's read: so does a read by a client that
- * lags behind.
+ * The Goodfire SDK takes each block its HTTP library yields for whole events, and that library yields what a read of
+ * at most 64 KiB brought: an event cut by the end of a read is an error there. So to such clients each event is a
+ * chunk and a segment of its own (conn_set_piecewise): what has arrived ends between two events. And each chunk, and
+ * the head, is padded with white space to a multiple of 256 bytes, a divisor of the library's read: so does a read by
+ * a client that lags behind.
  */
 #include "flow/deliver_frame.h"
 

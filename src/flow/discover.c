@@ -1,5 +1,6 @@
 /*
- * Asking the backends what they serve: GET /v1/models, all that are stale at the same time, whoever asks waits for all.
+ * Asking the backends what they serve: GET /v1/models, all that are stale at the same time. Whoever waits looks again
+ * after each answer, and asks only once itself.
  */
 #include "flow/exchange.h"
 
@@ -69,8 +70,7 @@ static void on_done(void *data, int result, const char *reason)
     inquiry->call = NULL;
     learn(inquiry, result == 0);
     buffer_deinit(&inquiry->body);
-    if (--discovery->open > 0)
-        return;
+    discovery->open--;
     LIST_EACH(&discovery->waiters, node) {
         list_remove(node);
         exchange_resume(LIST_ENTRY(node, struct exchange, discovering));
@@ -122,7 +122,9 @@ void discovery_refresh(struct flow *flow, uint32_t max_age_ms)
 
 bool discovery_wait(struct flow *flow, struct exchange *x, uint32_t max_age_ms)
 {
-    discovery_refresh(flow, max_age_ms);
+    if (!x->discovered)
+        discovery_refresh(flow, max_age_ms);
+    x->discovered = true;
     if (flow->discovery->open == 0)
         return false;
     if (list_empty(&x->discovering))

@@ -9,6 +9,7 @@
 #include "dialect/client.h"
 #include "flow/endpoints.h"
 #include "flow/flow.h"
+#include "record/lines.h"
 #include "route/health.h"
 #include "route/route.h"
 #include "upstream/flight.h"
@@ -41,7 +42,7 @@ struct flow {
 
     struct buffer out;                  /* scratch of deliver */
     struct json_doc doc;                /* and its scratch for payloads */
-    struct buffer lines;                /* log lines of this turn */
+    struct lines lines;                 /* for the log */
     unsigned closing;                   /* handles still to close */
     void (*closed)(void *data);
     void *closed_data;
@@ -77,6 +78,7 @@ struct exchange {
     /* the question */
     struct question *question;
     bool body_wanted, body_complete;
+    bool discovered;                    /* asked the backends for their lists */
     enum failure_kind body_failure;     /* why reading it was given up, when body_failed */
     bool body_failed;
     const char *body_message;
@@ -140,6 +142,6 @@ void deliver_tick(uv_timer_t *timer);
 struct discovery *discovery_new(struct flow *flow);
 /* Ask the backends whose lists are older than MAX_AGE_MS. */
 void discovery_refresh(struct flow *flow, uint32_t max_age_ms);
-/* The same. True: answers are awaited, and X will be resumed when they are there. */
+/* The same, once for X. True: answers are awaited, and X is resumed after each. */
 bool discovery_wait(struct flow *flow, struct exchange *x, uint32_t max_age_ms);
 struct discovery *discovery_free(struct discovery *discovery);

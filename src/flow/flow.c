@@ -69,8 +69,8 @@ static void on_note(void *data, enum flight_note note, const struct config_backe
     case FLIGHT_PAUSED:
         METRICS_COUNT(metrics, pauses_total);
         break;
-    case FLIGHT_GOOD:
-        health_good(flow->health, backend->index);
+    case FLIGHT_REACHED:
+        health_reached(flow->health, backend->index);
         break;
     }
 }
@@ -86,16 +86,7 @@ static bool on_may_retry(void *data)
 
 static void flush_lines(struct flow *flow)
 {
-    struct bytes rest = buffer_bytes(&flow->lines);
-
-    while (rest.size) {
-        ssize_t written = write(STDERR_FILENO, rest.data, rest.size);
-
-        if (written <= 0)
-            break; /* nobody reads them */
-        rest = bytes_skip(rest, (size_t)written);
-    }
-    buffer_clear(&flow->lines, 65536);
+    METRICS_ADD(flow->metrics, log_lines_dropped_total, lines_flush(&flow->lines, STDERR_FILENO));
 }
 
 static void on_check(uv_check_t *check)
@@ -117,7 +108,7 @@ bool flow_admit(void *data)
     struct flow *flow = data;
     struct flow_shared *shared = flow->shared;
     uint32_t open = atomic_fetch_add(&shared->connections, 1) + 1;
-    bool crowded = open > shared->most_connections / 100 * CROWDED_PERCENT;
+    bool crowded = (uint64_t)open * 100 > (uint64_t)shared->most_connections * CROWDED_PERCENT;
 
     flow->conns.limits.idle_ms =
         crowded && flow->config->idle_ms > CROWDED_IDLE_MS ? CROWDED_IDLE_MS : flow->config->idle_ms;
@@ -203,6 +194,7 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     flow->before.data = flow->after.data = flow->idle.data = flow->ticker.data = flow;
     uv_timer_start(&flow->ticker, deliver_tick, tick_ms ? tick_ms : 1, tick_ms ? tick_ms : 1);
 
+    lines_init(&flow->lines);
     json_doc_init(&flow->doc, ANSWER_JSON_LIMITS);
     flight_context_init(&flow->flights, loop);
     flow->flights.answer_bytes = flow->config->limits.answer_bytes;
@@ -242,6 +234,7 @@ void flow_abort(struct flow *flow)
             exchange_leave(x, "draining"); /* its client takes nothing: it is cut */
         exchange_resume(x);
     }
+    conn_end_all(&flow->conns);
 }
 
 bool flow_idle(const struct flow *flow)
@@ -299,6 +292,6 @@ struct flow *flow_free(struct flow *flow)
     flight_context_deinit(&flow->flights);
     json_doc_deinit(&flow->doc);
     buffer_deinit(&flow->out);
-    buffer_deinit(&flow->lines);
+    lines_deinit(&flow->lines);
     return alloc_free(flow);
 }

@@ -116,7 +116,7 @@ static void append_ms(struct buffer *out, const char *name, uint64_t us)
 
 static enum verdict record_step(struct exchange *x)
 {
-    struct buffer *out = &x->flow->lines;
+    struct buffer *out = &x->flow->lines.text;
     const struct transcript_facts *facts = x->transcript ? transcript_facts(x->transcript) : NULL;
     uint64_t now = clock_us();
 

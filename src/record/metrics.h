@@ -30,6 +30,7 @@
     X(calls_retried_total, "counter", "Upstream calls repeated after a stale pooled connection")             \
     X(calls_failed_total, "counter", "Upstream calls that failed")                                           \
     X(failovers_total, "counter", "Times the next backend was asked instead")                                \
+    X(log_lines_dropped_total, "counter", "Request lines lost because nobody took them")                     \
     X(idle_handles, "gauge", "Easy handles on the free lists")
 
 struct metrics {

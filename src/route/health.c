@@ -36,9 +36,9 @@ struct health *health_free(struct health *health)
     return alloc_free(health);
 }
 
-void health_good(struct health *health, uint32_t backend)
+void health_reached(struct health *health, uint32_t backend)
 {
-    health->states[backend] = (struct state){0};
+    health->states[backend].unreachable = 0;
 }
 
 void health_unreachable(struct health *health, uint32_t backend, uint64_t now)
@@ -62,7 +62,7 @@ enum health_state health_ask(struct health *health, uint32_t backend, uint64_t n
         if (now < state->probe_at)
             return HEALTH_DOWN;
         state->probe_at = now + PROBE_MS;
-        return HEALTH_RESTING;
+        return HEALTH_GOOD;
     }
     return now < state->rest_until ? HEALTH_RESTING : HEALTH_GOOD;
 }

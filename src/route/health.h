@@ -1,6 +1,6 @@
 /*
  * Which backends are worth asking: one per worker. A backend that asked for rest gets it, one that cannot be reached is
- * asked last; when none could be reached for a while, one request a second finds out whether that is still so.
+ * asked last; when it could not be reached for a while, one request a second finds out whether that is still so.
  */
 #pragma once
 
@@ -17,12 +17,14 @@ enum health_state {
 struct health *health_new(uint32_t backend_count);
 struct health *health_free(struct health *health);
 
-void health_good(struct health *health, uint32_t backend);
+/* It answered, whatever it said. */
+void health_reached(struct health *health, uint32_t backend);
 /* It cannot be reached. */
 void health_unreachable(struct health *health, uint32_t backend, uint64_t now);
 /* It wants to be left alone for MS. */
 void health_rest(struct health *health, uint32_t backend, uint64_t now, uint32_t ms);
-/* Asking this about a backend that is down lets one caller a second through, as HEALTH_RESTING. */
+/* Asking this about a backend that is down lets one caller a second through, as HEALTH_GOOD: it finds out, and goes on
+ * to the next backend if nothing changed. */
 enum health_state health_ask(struct health *health, uint32_t backend, uint64_t now);
 
 /* One more request: a tenth of a retry is earned. */

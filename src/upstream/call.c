@@ -273,6 +273,15 @@ struct call *call_cancel(struct call *call)
     return alloc_free(call);
 }
 
+void call_hurry(struct call *call, uint32_t ms)
+{
+    uint64_t total = uv_now(call->upstream->loop) - call->started_at + ms;
+
+    if (total < call->request.timeouts.total)
+        call->request.timeouts.total = (uint32_t)total;
+    wake_at(call->upstream, call_deadline(call).at);
+}
+
 void call_pause(struct call *call)
 {
     call->paused = true;

@@ -35,6 +35,8 @@ struct call;
 struct call *call_start(struct upstream *upstream, const struct call_request *request,
                         const struct transfer_events *events, void *data);
 struct call *call_cancel(struct call *call);
+/* What is left of the answer must come within MS. */
+void call_hurry(struct call *call, uint32_t ms);
 /* While paused the between-bytes timer rests. */
 void call_pause(struct call *call);
 void call_resume(struct call *call);

@@ -185,13 +185,16 @@ static void say_logits(struct echo *echo)
 
 /* --- time --- */
 
-static void closed(uv_handle_t *handle)
+static void release(struct echo *echo)
 {
-    struct echo *echo = handle->data;
-
     json_doc_deinit(&echo->doc);
     arena_deinit(&echo->arena);
     alloc_free(echo);
+}
+
+static void closed(uv_handle_t *handle)
+{
+    release(handle->data);
 }
 
 struct echo *echo_cancel(struct echo *echo)
@@ -307,6 +310,15 @@ static void prepare_answer(struct echo *echo)
     echo->prompt_tokens = echo_count_prompt(doc, messages, &echo->arena);
 }
 
+/* About what a whole answer takes. */
+static bool fits(const struct echo *echo, uint32_t answer_bytes)
+{
+    uint64_t token = 2 * 16 + (echo->logprobs ? 100 + 80 * (uint64_t)(echo->top_logprobs + 1) : 0);
+
+    return echo->operation == CHAT_LOGITS || echo->stream ||
+           (uint64_t)echo->choices * (200 + token * echo->tokens.count) <= answer_bytes;
+}
+
 struct echo *echo_start(uv_loop_t *loop, const struct echo_question *question, struct transcript *transcript,
                         void (*ended)(void *data), void *data, struct failure *ret_failure)
 {
@@ -332,6 +344,13 @@ struct echo *echo_start(uv_loop_t *loop, const struct echo_question *question, s
     echo->created = clock_wall_s();
     if (question->operation == CHAT_COMPLETION)
         prepare_answer(echo);
+    if (!fits(echo, question->answer_bytes)) {
+        release(echo);
+        *ret_failure = (struct failure){.kind = FAIL_INVALID,
+                                        .message = BYTES("The answer would be larger than this gateway accepts. Ask "
+                                                         "for fewer choices or log-probabilities, or stream it.")};
+        return NULL;
+    }
     uv_timer_init(loop, &echo->timer);
     echo->timer.data = echo;
     uv_timer_start(&echo->timer, tick, question->operation == CHAT_LOGITS ? 0 : echo->pace_ms, 0);

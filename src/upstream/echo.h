@@ -18,6 +18,7 @@ struct echo_question {
     struct bytes model;
     const struct chat_steering *steering;
     uint32_t pace_ms;               /* between tokens; 0: at once */
+    uint32_t answer_bytes;          /* a whole answer is at most about as large */
 };
 
 struct echo;

@@ -13,8 +13,12 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
+#include <assert.h>
+
 /* The Goodfire client waits 10 s for logits. */
 #define TALK_MS 9500
+/* For the end of a body whose answer is complete, so that the connection can be used again. */
+#define TAIL_MS 2000
 
 void flight_context_init(struct flight_context *context, uv_loop_t *loop)
 {
@@ -117,6 +121,7 @@ static void start_echo(struct flight *flight, const struct backend_ask *ask)
         .pace_ms = ask->backend->echo_pace_ms,
         .model = ask->upstream_model,
         .steering = ask->steering,
+        .answer_bytes = flight->context->answer_bytes,
     };
     struct failure failure;
 
@@ -188,16 +193,18 @@ void flight_finished(struct flight *flight)
     struct transcript *transcript = flight->transcript;
 
     flight->transcript = NULL;
-    flight_note(flight, FLIGHT_GOOD, NULL);
     transcript_facts(transcript)->prompt_tokens = flight->reading ? flight->answer.prompt_tokens : -1;
     transcript_facts(transcript)->completion_tokens = flight->reading ? flight->answer.completion_tokens : -1;
     if (transcript_status(transcript) == TRANSCRIPT_GROWING)
         transcript_finish(transcript);
     transcript_unref(transcript);
-    if (flight->call)
-        flight->stage = STAGE_TAIL;
-    else
+    if (!flight->call) {
         flight_free(flight);
+        return;
+    }
+    flight->stage = STAGE_TAIL;
+    call_hurry(flight->call, TAIL_MS);
+    call_resume(flight->call);
 }
 
 /* Nothing reached this backend, or it said itself that it did nothing. */
@@ -227,6 +234,7 @@ static bool may_ask_another(struct flight *flight, const struct failure *failure
 
 void flight_failed(struct flight *flight, const struct failure *failure)
 {
+    assert(flight->transcript);
     flight_note(flight, FLIGHT_FAILED, failure);
     if (flight->call)
         flight_note(flight, FLIGHT_CALL_ENDED, NULL);

@@ -20,7 +20,7 @@ enum flight_note {
     FLIGHT_FAILED,      /* a call failed; FAILURE says how */
     FLIGHT_FAILOVER,    /* the next candidate is asked */
     FLIGHT_PAUSED,      /* the upstream is held back for a slow reader */
-    FLIGHT_GOOD,        /* the backend gave a complete answer */
+    FLIGHT_REACHED,     /* the backend began to answer, whatever it says */
 };
 
 /* What the flights of one worker share. */

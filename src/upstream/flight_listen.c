@@ -5,6 +5,8 @@
 
 /* Of an answer that is an error; more says nothing more. */
 #define ERROR_BODY_BYTES 65536
+/* Of what follows an answer's end: more is not worth a connection. */
+#define TAIL_BYTES 65536
 
 void flight_listen_reset(struct flight *flight)
 {
@@ -47,7 +49,7 @@ static bool take_event(struct flight *flight, const struct sse_event *event)
         return true;
     switch (backend_read_event(&flight->answer, event->name, event->data, &told, &failure)) {
     case BACKEND_EVENT:
-        if (!transcript_append(flight->transcript, &told) && !flight->paused) {
+        if (!transcript_append(flight->transcript, &told) && flight->call && !flight->paused) {
             flight->paused = true;
             flight_note(flight, FLIGHT_PAUSED, NULL);
             call_pause(flight->call);
@@ -73,7 +75,8 @@ static void take_stream(struct flight *flight, struct bytes piece)
     for (;;) {
         switch (sse_next(&flight->sse, &piece, &event)) {
         case SSE_EVENT:
-            if (!take_event(flight, &event))
+            /* After the end nothing counts any more. */
+            if (!take_event(flight, &event) || flight->stage == STAGE_TAIL)
                 return;
             break;
         case SSE_MORE:
@@ -132,7 +135,8 @@ static void end_pass(struct flight *flight)
     struct chat_event event = {.kind = EVENT_RAW, .shape = SHAPE_GOODFIRE, .payload = buffer_bytes(&flight->body)};
     struct failure failure;
 
-    if (flight->status >= 500 || flight->status == 401 || flight->status == 403 || flight->status < 200) {
+    if (flight->status >= 500 || flight->status == 401 || flight->status == 403 || flight->status == 429 ||
+        flight->status < 200) {
         failure = backend_read_error(flight_candidate(flight)->kind, flight->status, flight->retry_after,
                                      buffer_bytes(&flight->body), &flight->arena);
         flight_failed(flight, &failure);
@@ -238,6 +242,7 @@ static void on_head(void *data, const struct transfer_head *head)
     bool encoded = head->content_encoding.size &&
                    !bytes_equal_nocase(bytes_trim(head->content_encoding), BYTES("identity"));
 
+    flight_note(flight, FLIGHT_REACHED, NULL);
     flight->status = head->status;
     flight->retry_after = arena_copy(&flight->arena, head->retry_after);
     if (encoded) {
@@ -259,13 +264,17 @@ static void on_body(void *data, struct bytes piece)
     size_t limit = flight->status == 200 || flight->stage == STAGE_PASS ? flight->context->answer_bytes
                                                                         : ERROR_BODY_BYTES;
 
-    if (flight->stage == STAGE_TAIL)
+    if (flight->stage == STAGE_TAIL) {
+        flight->tail_bytes += piece.size;
+        if (flight->tail_bytes > TAIL_BYTES)
+            flight_free(flight);
         return;
+    }
     if (flight->streaming) {
         take_stream(flight, piece);
     } else if (flight->body.size + piece.size <= limit) {
         buffer_append(&flight->body, piece);
-    } else if (flight->status == 200) {
+    } else if (flight->status == 200 || flight->stage == STAGE_PASS) {
         fail(flight, FAIL_UPSTREAM_BAD, "The model server's answer is larger than the gateway accepts.");
     }
 }

@@ -46,6 +46,7 @@ struct flight {
     struct sse sse;
     struct buffer body;
     unsigned status;
+    size_t tail_bytes;              /* read since the answer's end */
     struct bytes retry_after;
 };
 

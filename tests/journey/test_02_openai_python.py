@@ -8,7 +8,7 @@ import time
 
 import openai
 import pytest
-from harness import Gateway, backend
+from harness import Gateway, backend, run_async
 
 KINDS = ["openai", "vllm", "llama-server", "sglang", "ollama", "goodfire"]
 WORDS = "One two three four five"
@@ -65,7 +65,7 @@ def test_async_completion_and_stream(house, kind):
                 text += chunk.choices[0].delta.content or ""
             return whole.choices[0].message.content, text
 
-    assert asyncio.run(both()) == (WORDS, WORDS)
+    assert run_async(both()) == (WORDS, WORDS)
 
 
 def test_echo(client):
@@ -83,7 +83,7 @@ def test_many_at_once(house):
                 return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
             return await asyncio.gather(*(one(number) for number in range(100)))
 
-    texts = asyncio.run(all_of_them())
+    texts = run_async(all_of_them())
     assert all(f"question {number}" in text for number, text in enumerate(texts))
 
 

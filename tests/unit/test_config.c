@@ -357,7 +357,8 @@ static void the_command_line_has_the_last_word(void **state)
 
 static void no_file_is_fine_with_a_backend(void **state)
 {
-    const char *urls[] = {"http://127.0.0.1:8000"}, *bad[] = {"127.0.0.1:8000", "http://h", "http://h"};
+    const char *urls[] = {"http://127.0.0.1:8000"}, *bad[] = {"127.0.0.1:8000", "http://h", "http://h",
+                                                       "unix:/a\x01", "unix:/\xff", "http://\xc3\xa9"};
     struct config_overrides overrides = {.backends = urls, .backend_count = 1};
     struct config *config = NULL;
     struct buffer errors;
@@ -370,7 +371,7 @@ static void no_file_is_fine_with_a_backend(void **state)
     config_unref(config);
     assert_null(config_unref(config));
     assert_int_equal(config_read(NULL, NULL, &errors, &config), CONFIG_E_BAD);
-    overrides = (struct config_overrides){"x", "y", bad, 3, 9999};
+    overrides = (struct config_overrides){"x", "y", bad, ARRAY_SIZE(bad), 9999};
     assert_int_equal(config_read(NULL, &overrides, &errors, &config), CONFIG_E_BAD);
     buffer_append_char(&errors, '\0');
     assert_string_equal(
@@ -380,7 +381,10 @@ static void no_file_is_fine_with_a_backend(void **state)
                      "command line: --admin: must be host:port, [v6]:port or unix:/path\n"
                      "command line: --workers: must be at most 1024\n"
                      "command line: --backend: must begin with http://, https:// or unix:/\n"
-                     "command line: --backend: h:80 is given twice\n");
+                     "command line: --backend: h:80 is given twice\n"
+                     "command line: --backend: must not hold control characters\n"
+                     "command line: --backend: is not valid UTF-8\n"
+                     "command line: --backend: the host is neither a name nor an IP address\n");
     buffer_deinit(&errors);
 }
 

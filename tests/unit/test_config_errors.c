@@ -38,36 +38,36 @@ static void assert_all_complain(const struct bad_file *files, size_t count)
 static void keys_and_types_are_checked(void **state)
 {
     static const struct bad_file files[] = {
-        {"lisen: [127.0.0.1:1]\nbackend: []\nwerkers: 1\ncompletely: different\n",
+        {"lisen: [127.0.0.1:1]\nbackend: [{name: a, kind: echo}]\nwerkers: 1\ncompletely: different\n",
          "gate.yaml:1: lisen: unknown key; did you mean \"listen\"?\n"
          "gate.yaml:2: backend: unknown key; did you mean \"backends\"?\n"
          "gate.yaml:3: werkers: unknown key; did you mean \"workers\"?\n"
          "gate.yaml:4: completely: unknown key\n"},
-        {"limits:\n  body-bytes: 1m\ntimeouts:\n  backends: 1s\n",
-         "gate.yaml:2: limits.body-bytes: unknown key; did you mean \"body_bytes\"?\n"
-         "gate.yaml:4: timeouts.backends: unknown key\n"},
+        {ECHO_BACKEND "limits:\n  body-bytes: 1m\ntimeouts:\n  backends: 1s\n",
+         "gate.yaml:3: limits.body-bytes: unknown key; did you mean \"body_bytes\"?\n"
+         "gate.yaml:5: timeouts.backends: unknown key\n"},
         {"listen: 127.0.0.1:8080\nadmin: [a]\nworkers: two\nlimits: 16m\nbackends: {a: 1}\n",
          "gate.yaml:1: listen: must be a list\n"
          "gate.yaml:2: admin: must be text\n"
          "gate.yaml:3: workers: must be a whole number, not \"two\"\n"
          "gate.yaml:4: limits: must be a map of keys and values\n"
          "gate.yaml:5: backends: must be a list\n"},
-        {"workers: 1.5\nlimits:\n  connections: -1\n  headers: 0x10\n",
-         "gate.yaml:1: workers: must be a whole number, not \"1.5\"\n"
-         "gate.yaml:3: limits.connections: must be from 0 to 4294967295\n"
-         "gate.yaml:4: limits.headers: must be a whole number, not \"0x10\"\n"},
-        {"workers: 010\nlimits: {headers: 4294967296, connections: \"1\"}\n",
-         "gate.yaml:1: workers: must be a whole number, not \"010\"\n"
-         "gate.yaml:2: limits.headers: must be from 0 to 4294967295\n"
-         "gate.yaml:2: limits.connections: must be a whole number\n"},
-        {"workers: 1\nadmin: off\nworkers: 2\n",
+        {ECHO_BACKEND "workers: 1.5\nlimits:\n  connections: -1\n  headers: 0x10\n",
+         "gate.yaml:2: workers: must be a whole number, not \"1.5\"\n"
+         "gate.yaml:4: limits.connections: must be from 0 to 4294967295\n"
+         "gate.yaml:5: limits.headers: must be a whole number, not \"0x10\"\n"},
+        {ECHO_BACKEND "workers: 010\nlimits: {headers: 4294967296, connections: \"1\"}\n",
+         "gate.yaml:2: workers: must be a whole number, not \"010\"\n"
+         "gate.yaml:3: limits.headers: must be from 0 to 4294967295\n"
+         "gate.yaml:3: limits.connections: must be a whole number\n"},
+        {"workers: 1\nadmin: off\nworkers: 2\n" ECHO_BACKEND,
          "gate.yaml:3: workers: stands here twice, first in line 1\n"},
         {"listen: []\nbackends:\n  - kind: vlm\n  - name:\n    kind: openai\n    url: \"\"\n    api_key: "
          "\"null\"\n",
          "gate.yaml:1: listen: must have at least 1 entry\n"
+         "gate.yaml:3: backends[0].name: is missing\n"
          "gate.yaml:3: backends[0].kind: \"vlm\" is none of openai, goodfire, vllm, llama-server, sglang, "
          "ollama, echo; did you mean \"vllm\"?\n"
-         "gate.yaml:3: backends[0].name: is missing\n"
          "gate.yaml:4: backends[1].name: has no value\n"
          "gate.yaml:6: backends[1].url: must not be empty\n"
          "gate.yaml:7: backends[1].api_key: \"null\" cannot be used here\n"},
@@ -189,6 +189,16 @@ static void models_and_variants_are_checked(void **state)
          "    defaults:\n      temperature: 2.1\n      top_p: \"1\"\n      top_k: 1.5\n      min_p: .5\n"
          "      max_tokens: 0\n      seed: 1e3\n      presence_penalty: +1\n"
          "      reasoning_effort: lots\n      stop: []\n      n: 2\n",
+         "gate.yaml:6: models[0].defaults.temperature: must be from 0 to 2\n"
+         "gate.yaml:7: models[0].defaults.top_p: must be a number, without quotes\n"
+         "gate.yaml:8: models[0].defaults.top_k: must be a whole number, without quotes\n"
+         "gate.yaml:9: models[0].defaults.min_p: must be a number, without quotes\n"
+         "gate.yaml:10: models[0].defaults.max_tokens: must be from 1 to 2147483647\n"
+         "gate.yaml:11: models[0].defaults.seed: must be a whole number, without quotes\n"
+         "gate.yaml:12: models[0].defaults.presence_penalty: must be a number, without quotes\n"
+         "gate.yaml:13: models[0].defaults.reasoning_effort: must be one of none, minimal, low, medium, "
+         "high, xhigh\n"
+         "gate.yaml:14: models[0].defaults.stop: must have from 1 to 16 entries\n"
          "gate.yaml:15: models[0].defaults.n: unknown key\n"},
         {ECHO_MODEL
          "    defaults:\n      temperature: 2.1\n      top_p: \"1\"\n      top_k: 1.5\n      min_p: .5\n"
@@ -259,7 +269,7 @@ static void hostile_yaml_is_refused(void **state)
         {"a: [b\nc: d\n", "gate.yaml:2: not valid YAML: did not find expected ',' or ']' (column 2)\n"},
         {"a: b: c\n",
          "gate.yaml:1: not valid YAML: mapping values are not allowed in this context (column 5)\n"},
-        {"\"a\\x07\\e[31m\": 1\n", "gate.yaml:1: a\\x07\\x1b[31m: unknown key\n"},
+        {"\"a\\x07\\e[31m\": 1\n" ECHO_BACKEND, "gate.yaml:1: a\\x07\\x1b[31m: unknown key\n"},
         {"[[[[[[[[[[[[[[[[[[[[[[[[\n", "gate.yaml:1: nested deeper than 16 levels\n"},
     };
 

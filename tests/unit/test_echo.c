@@ -50,7 +50,8 @@ static struct heard ask(const char *body, uint32_t pace_ms, size_t high_water)
 {
     struct chat_steering none = {0};
     struct echo_question question = {
-        .body = bytes_of(body), .model = BYTES("echo"), .steering = &none, .pace_ms = pace_ms};
+        .body = bytes_of(body), .model = BYTES("echo"), .steering = &none, .pace_ms = pace_ms,
+        .answer_bytes = 1 << 20};
     struct transcript *transcript = transcript_new(high_water, high_water / 4);
     struct heard heard = {0};
     struct failure failure;

@@ -96,11 +96,13 @@ static void the_unreachable_are_left_alone(void **state)
     for (int i = 0; i < 5; i++)
         health_unreachable(health, 0, 2000);
     assert_int_equal(health_ask(health, 0, 2500), HEALTH_DOWN);
-    assert_int_equal(health_ask(health, 0, 3000), HEALTH_RESTING);
+    assert_int_equal(health_ask(health, 0, 3000), HEALTH_GOOD);
     assert_int_equal(health_ask(health, 0, 3001), HEALTH_DOWN);
-    health_good(health, 0);
+    health_reached(health, 0);
     assert_int_equal(health_ask(health, 0, 3002), HEALTH_GOOD);
+    /* What one answer began, another's success does not end. */
     health_rest(health, 0, 4000, 300);
+    health_reached(health, 0);
     assert_int_equal(health_ask(health, 0, 4299), HEALTH_RESTING);
     assert_int_equal(health_ask(health, 0, 4300), HEALTH_GOOD);
     health_free(health);

@@ -1,0 +1,169 @@
+/*
+ * One run tells every error of a file: those of its form and those of its values, and none that only follows.
+ */
+#include "config/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define ECHO_BACKEND "backends: [{name: local, kind: echo}]\n"
+#define ECHO_MODEL ECHO_BACKEND "models:\n  - name: echo\n    backends: [local]\n"
+
+struct bad_file {
+    const char *text, *errors;
+};
+
+static void assert_complains(struct bytes text, const char *expected)
+{
+    struct config *config = NULL;
+    struct buffer errors;
+
+    buffer_init(&errors);
+    assert_int_equal(config_read_text("gate.yaml", "/nonexistent", text, NULL, &errors, &config),
+                     CONFIG_E_BAD);
+    buffer_append_char(&errors, '\0');
+    assert_string_equal(errors.data, expected);
+    assert_null(config);
+    buffer_deinit(&errors);
+}
+
+static void assert_all_complain(const struct bad_file *files, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        assert_complains(bytes_of(files[i].text), files[i].errors);
+}
+
+/* Every part complains in the same run, whatever is wrong elsewhere. */
+static void all_is_told_at_once(void **state)
+{
+    static const struct bad_file files[] = {
+        {"wrokers: 2000\n"
+         "limits: {body_bytes: 16q, headers: many}\n"
+         "backends:\n"
+         "  - {name: local, kind: gpt, url: 'http://h'}\n"
+         "  - {name: other, kind: vllm, url: 'http://h', api_key: '${TEST_GONE}'}\n"
+         "models:\n"
+         "  - backends: [local, other]\n"
+         "  - {name: m, backends: [far]}\n"
+         "  - {name: [n], backends: [local]}\n"
+         "colour: red\n",
+         "gate.yaml:1: wrokers: unknown key; did you mean \"workers\"?\n"
+         "gate.yaml:1: workers: must be at most 1024\n"
+         "gate.yaml:2: limits.headers: must be a whole number, not \"many\"\n"
+         "gate.yaml:2: limits.body_bytes: must be a size such as 512, 64k, 16m or 1g, not \"16q\"\n"
+         "gate.yaml:4: backends[0].kind: \"gpt\" is none of openai, goodfire, vllm, llama-server, sglang, "
+         "ollama, echo\n"
+         "gate.yaml:5: backends[1].api_key: the environment variable TEST_GONE is not set\n"
+         "gate.yaml:7: models[0].name: is missing\n"
+         "gate.yaml:8: models[1].backends[0]: no backend is called \"far\"\n"
+         "gate.yaml:9: models[2].name: must be text\n"
+         "gate.yaml:10: colour: unknown key\n"},
+        {"backends:\n"
+         "  - {name: local, kind: echo, echo: 5, timeouts: {total: soon, conect: now}}\n"
+         "models:\n"
+         "  - {name: m, backends: [local], defaults: {max_tokens: [1], max_completion_tokens: 5, seed: []},\n"
+         "     fixed: {seed: 1, stop: {}, top_p: 7}, aliases: [[x], m]}\n"
+         "variants:\n"
+         "  - {name: v, model: m, lora: [{id: x}, {id: 1, scale: [2]}, {id: 1}, 5]}\n"
+         "  - {model: n, adapter: \"\"}\n",
+         "gate.yaml:2: backends[0].echo: must be a map of keys and values\n"
+         "gate.yaml:2: backends[0].timeouts.conect: unknown key; did you mean \"connect\"?\n"
+         "gate.yaml:2: backends[0].timeouts.connect: must be a duration such as 500ms, 10s, 5m or 1h, not "
+         "\"now\"\n"
+         "gate.yaml:2: backends[0].timeouts.total: must be a duration such as 500ms, 10s, 5m or 1h, not "
+         "\"soon\"\n"
+         "gate.yaml:4: models[0].defaults.max_tokens: must be text\n"
+         "gate.yaml:4: models[0].defaults.seed: must be text\n"
+         "gate.yaml:4: models[0].defaults.max_tokens: says the same as max_completion_tokens: give one of "
+         "them\n"
+         "gate.yaml:4: models[0].defaults.seed: has no effect, because it is fixed\n"
+         "gate.yaml:5: models[0].fixed.stop: must be text or a list of texts\n"
+         "gate.yaml:5: models[0].aliases[0]: must be text\n"
+         "gate.yaml:5: models[0].fixed.top_p: must be from 0 to 1\n"
+         "gate.yaml:5: models[0].aliases[1]: \"m\" is already a name, see line 4\n"
+         "gate.yaml:7: variants[0].lora[0].id: must be a whole number, not \"x\"\n"
+         "gate.yaml:7: variants[0].lora[1].scale: must be text\n"
+         "gate.yaml:7: variants[0].lora[3]: must be a map of keys and values\n"
+         "gate.yaml:7: variants[0].lora[2].id: is the same as in lora[1]\n"
+         "gate.yaml:8: variants[1].adapter: must not be empty\n"
+         "gate.yaml:8: variants[1].name: is missing\n"},
+    };
+
+    unsetenv("TEST_GONE");
+    assert_all_complain(files, ARRAY_SIZE(files));
+}
+
+/* What would only follow from another complaint is not told. */
+static void nothing_is_told_that_only_follows(void **state)
+{
+    static const struct bad_file files[] = {
+        {"listen: 127.0.0.1:9000\nadmin: 127.0.0.1:8080\n" ECHO_BACKEND,
+         "gate.yaml:1: listen: must be a list\n"},
+        {"listen: ['127.0.0.1:8081']\nadmin: [off]\n" ECHO_BACKEND, "gate.yaml:2: admin: must be text\n"},
+        {ECHO_BACKEND "limits:\n  {low_water: 1m, high_water: [1], buffered_bytes: 1m, body_bytes: 1q}\n",
+         "gate.yaml:3: limits.high_water: must be text\n"
+         "gate.yaml:3: limits.body_bytes: must be a size such as 512, 64k, 16m or 1g, not \"1q\"\n"},
+        {"backends: {a: 1}\nmodels: [{name: m, backends: [a]}]\n", "gate.yaml:1: backends: must be a list\n"},
+        {"backend: [{nmae: a, knid: echo}]\nmodles: [{name: m, backends: [a]}]\n"
+         "variants: [{name: v, model: m, adpater: x}]\n",
+         "gate.yaml:1: backend: unknown key; did you mean \"backends\"?\n"
+         "gate.yaml:1: backends[0].nmae: unknown key; did you mean \"name\"?\n"
+         "gate.yaml:1: backends[0].knid: unknown key; did you mean \"kind\"?\n"
+         "gate.yaml:2: modles: unknown key; did you mean \"models\"?\n"
+         "gate.yaml:3: variants[0].adpater: unknown key; did you mean \"adapter\"?\n"},
+        {"backends:\n  - {name: a, kind: gpt, echo: {pace: 1s}, ca_file: /dev/null}\n"
+         "  - {name: b, kind: vllm, url: 'htp://h', ca_file: /dev/null}\n"
+         "  - {name: c d, kind: echo}\nmodels: [{name: m, backends: [a, b, c d]}]\n",
+         "gate.yaml:2: backends[0].kind: \"gpt\" is none of openai, goodfire, vllm, llama-server, sglang, "
+         "ollama, echo\n"
+         "gate.yaml:3: backends[1].url: must begin with http://, https:// or unix:/\n"
+         "gate.yaml:4: backends[2].name: may hold letters, digits and ._-:/@+ only\n"},
+        {"backends: [{name: '${TEST_GONE}', kind: echo}]\nmodels: [{name: m, backends: [a]}]\n",
+         "gate.yaml:1: backends[0].name: the environment variable TEST_GONE is not set\n"},
+        {"backends: [a, {name: b, kind: echo}]\nmodels: [{name: m, backends: [a, b]}]\n",
+         "gate.yaml:1: backends[0]: must be a map of keys and values\n"},
+        {ECHO_MODEL "    aliases: [[x]]\nvariants: [{name: v, model: x, lora: []}]\n",
+         "gate.yaml:5: models[0].aliases[0]: must be text\n"
+         "gate.yaml:6: variants[0].lora: must have at least 1 entry\n"},
+        {ECHO_MODEL "models: []\nvariants: [{name: v, model: x, controller: [y]}, v]\n",
+         "gate.yaml:5: models: stands here twice, first in line 2\n"
+         "gate.yaml:6: variants[0].controller: must be text\n"
+         "gate.yaml:6: variants[1]: must be a map of keys and values\n"},
+        {"backends: [{name: \"\xc3\xa9\\x85\\U0001f600\", kind: echo}]\nmodels: 5\n",
+         "gate.yaml:1: backends[0].name: may hold letters, digits and ._-:/@+ only\n"
+         "gate.yaml:2: models: must be a list\n"},
+    };
+
+    unsetenv("TEST_GONE");
+    assert_all_complain(files, ARRAY_SIZE(files));
+}
+
+/* The entries that are too many are neither read nor missed. */
+static void long_lists_are_cut(void **state)
+{
+    struct buffer text;
+
+    buffer_init(&text);
+    buffer_append_text(&text, ECHO_MODEL "    aliases: [");
+    for (int i = 0; i < 300; i++)
+        buffer_printf(&text, "a%d, ", i);
+    buffer_append_text(&text, "]\nvariants: [{name: v, model: a299, adapter: x}, "
+                              "{name: a299, model: m, lora: 1}]\n");
+    buffer_append_char(&text, '\0');
+    assert_complains(bytes_of(text.data), "gate.yaml:5: models[0].aliases: must have at most 256 entries\n"
+                                          "gate.yaml:6: variants[1].lora: must be a list\n");
+    buffer_deinit(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_is_told_at_once),
+        cmocka_unit_test(nothing_is_told_that_only_follows),
+        cmocka_unit_test(long_lists_are_cut),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
