@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/trim.h"
 #include "config/arguments.h"
 #include "link/curl_loop.h"
 #include "worker.h"
@@ -210,6 +211,7 @@ static int run_threads(struct gateway *gateway)
         _exit(1);
     }
     atomic_store(&gateway->shared.ready, true);
+    trim_memory();
     announce(gateway);
     worker_run(gateway->admin);
     uv_close((uv_handle_t *)&gateway->drain_timer, NULL);

@@ -63,17 +63,16 @@ static void make_head(struct exchange *x, struct http_head *head, struct buffer 
 /* A whole answer: head and body in one write. */
 static void send_whole(struct exchange *x, struct http_head *head, struct bytes body)
 {
-    struct buffer text;
+    struct buffer *text = &x->flow->front;
     struct bytes parts[2];
 
-    buffer_init(&text);
+    text->size = 0;
     head->content_length = body.size;
     head->close = head->close || !conn_may_keep(x->conn);
-    make_head(x, head, &text);
-    parts[0] = buffer_bytes(&text);
+    make_head(x, head, text);
+    parts[0] = buffer_bytes(text);
     parts[1] = body;
     put(x, parts, x->verb == HTTP_HEAD_ ? 1 : 2);
-    buffer_deinit(&text);
     hand_back(x, !head->close);
 }
 

@@ -85,19 +85,18 @@ static void send_one(struct exchange *x, struct buffer *out)
 
 bool frame_flush(struct exchange *x)
 {
-    struct buffer out;
+    struct buffer *out = &x->flow->front;
 
     if (x->held.size == 0)
         return true;
-    buffer_init(&out);
+    out->size = 0;
     if (!x->head_sent) {
         conn_set_piecewise(x->conn);
-        frame_send_head(x, &out);
-        pad_head(&out);
+        frame_send_head(x, out);
+        pad_head(out);
     }
     while (x->held.size && x->conn && !x->choked)
-        send_one(x, &out);
-    buffer_deinit(&out);
+        send_one(x, out);
     if (x->held.size == 0)
         buffer_clear(&x->held, 4096);
     return x->held.size == 0;
@@ -106,18 +105,17 @@ bool frame_flush(struct exchange *x)
 /* An end without a last event to go with. */
 static void send_bare_end(struct exchange *x)
 {
-    struct buffer out;
+    struct buffer *out = &x->flow->front;
 
-    buffer_init(&out);
+    out->size = 0;
     if (!x->head_sent) {
-        frame_send_head(x, &out);
-        pad_head(&out);
+        frame_send_head(x, out);
+        pad_head(out);
     }
     if (x->ending == FRAME_LAST)
-        buffer_append(&out, last_chunk);
-    if (out.size)
-        frame_send(x, (struct bytes[]){buffer_bytes(&out)}, 1);
-    buffer_deinit(&out);
+        buffer_append(out, last_chunk);
+    if (out->size)
+        frame_send(x, (struct bytes[]){buffer_bytes(out)}, 1);
 }
 
 static bool send_each(struct exchange *x)
@@ -130,12 +128,12 @@ static bool send_each(struct exchange *x)
 
 static void send_together(struct exchange *x, enum frame_end end)
 {
-    struct buffer front, *head = &front;
+    struct buffer *head = &x->flow->front;
     struct bytes parts[3];
     unsigned count = 0;
     bool chunked = x->minor > 0;
 
-    buffer_init(head);
+    head->size = 0;
     if (!x->head_sent)
         frame_send_head(x, head);
 
@@ -151,7 +149,6 @@ static void send_together(struct exchange *x, enum frame_end end)
         parts[count++] = last_chunk;
     if (count)
         frame_send(x, parts, count);
-    buffer_deinit(head);
 }
 
 bool frame_events(struct exchange *x, enum frame_end end)

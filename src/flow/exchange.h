@@ -40,7 +40,7 @@ struct flow {
     uv_timer_t ticker;                  /* looks after silent streams */
     struct list streams;                /* streamed answers being delivered */
 
-    struct buffer out;                  /* scratch of deliver */
+    struct buffer out, front;           /* scratch of deliver: text, and what goes before it */
     struct json_doc doc;                /* and its scratch for payloads */
     struct lines lines;                 /* for the log */
     unsigned closing;                   /* handles still to close */

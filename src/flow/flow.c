@@ -292,6 +292,7 @@ struct flow *flow_free(struct flow *flow)
     flight_context_deinit(&flow->flights);
     json_doc_deinit(&flow->doc);
     buffer_deinit(&flow->out);
+    buffer_deinit(&flow->front);
     lines_deinit(&flow->lines);
     return alloc_free(flow);
 }

@@ -130,9 +130,18 @@ def check_form(path, source):
     check(not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", source), path, "has something left to do")
 
 
+def check_named(path, relative, architecture):
+    name = os.path.basename(relative)
+    stem, end = os.path.splitext(name)
+    named = any(f"`{stem}{form}`" in architecture for form in (end, ".[ch]"))
+    check(named, path, "has no line in ARCHITECTURE.md")
+
+
 def main():
     root = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(__file__), "../.."))
     base = os.path.join(root, "src")
+    with open(os.path.join(root, "ARCHITECTURE.md"), encoding="utf-8") as file:
+        architecture = file.read()
     for folder, folders, names in os.walk(base):
         folders.sort()
         for name in sorted(names):
@@ -147,6 +156,7 @@ def main():
             check_banned(shown, relative, without_text(source))
             check_includes(shown, relative, source)
             check_form(shown, source)
+            check_named(shown, relative, architecture)
     for failure in failures:
         print(failure)
     print(f"{passed} passed, {len(failures)} failed")
