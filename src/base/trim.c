@@ -6,20 +6,24 @@
 #include "base/trim.h"
 
 #include <malloc.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 void trim_memory(void)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
-    char line[512], mode[5];
-    unsigned long start, end;
+    char line[512], *rest;
 
     malloc_trim(0);
-    while (maps && fgets(line, sizeof(line), maps))
-        if (sscanf(line, "%lx-%lx %4s", &start, &end, mode) == 3 && strcmp(mode, "r-xp") == 0 && strchr(line, '/'))
+    while (maps && fgets(line, sizeof(line), maps)) {
+        uintptr_t start = strtoul(line, &rest, 16), end = *rest == '-' ? strtoul(rest + 1, &rest, 16) : start;
+
+        if (end > start && strncmp(rest, " r-xp ", 6) == 0 && strchr(rest, '/'))
             madvise((void *)start, end - start, MADV_DONTNEED);
+    }
     if (maps)
         fclose(maps);
 }

@@ -46,7 +46,7 @@ def test_unix_sockets_on_both_sides(tmp_path):
                 for _ in range(5):
                     assert gateway.ask("/v1/chat/completions", question(), address=here).status == 200
                 assert gateway.ask("/v1/chat/completions", question(stream=True), address=here).text() == WORDS
-                assert any(record["client"].startswith("unix") for record in gateway.log())
+                gateway.wait_for(lambda: any(record["client"].startswith("unix") for record in gateway.log()), "a record")
 
 
 def test_a_left_over_socket_file_is_no_obstacle(tmp_path, provider):
