@@ -2,7 +2,7 @@
 # Builds and runs every test there is; README.md beside this file tells what each part is.
 #
 #   sh tests/run.sh                  everything
-#   sh tests/run.sh lint unit        some parts: lint unit fuzz journey real clang cppcheck
+#   sh tests/run.sh lint unit        some parts: lint unit fuzz journey real tsan clang cppcheck
 #
 # The last line is `N passed, N failed`, with `, N skipped` when any were.
 #   EMBERGATE_TEST_CACHE   where installed clients are kept (default: ~/.cache/embergate-tests)
@@ -15,7 +15,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root" || exit 1
 builds=${EMBERGATE_TEST_BUILD:-$root}
 cache=${EMBERGATE_TEST_CACHE:-$HOME/.cache/embergate-tests}
-parts=${*:-lint unit fuzz journey real clang cppcheck}
+parts=${*:-lint unit fuzz journey real tsan clang cppcheck}
 passed=0 failed=0 skipped=0
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT INT TERM
@@ -143,7 +143,7 @@ run_pytest() {       # NAME PYTHON ARGUMENT...
     name=$1 python=$2
     shift 2
     # shellcheck disable=SC2086
-    EMBERGATE_BINARY=$builds/build-test/embergate EMBERGATE_NODE_MODULES=$cache/node/node_modules PYTHONDONTWRITEBYTECODE=1 \
+    EMBERGATE_BINARY=$builds/${build_used:-build-test}/embergate EMBERGATE_NODE_MODULES=$cache/node/node_modules PYTHONDONTWRITEBYTECODE=1 \
         "$python" -m pytest -q -p no:cacheprovider --tb=short "$@" ${PYTEST_ARGUMENTS:-} >"$log/pytest" 2>&1
     status=$?
     good=$(number passed "$log/pytest") bad=$(number failed "$log/pytest") rest=$(number skipped "$log/pytest")
@@ -187,6 +187,20 @@ run_real() {
     export EMBERGATE_TEST_CACHE="$cache"
 }
 
+# Several workers, signals, random faults: what threads share, under ThreadSanitizer.
+run_tsan() {
+    step "build with the thread sanitizer" \
+        build build-tsan gcc -Db_sanitize=thread -Db_lundef=false -Dtests=false -Dbuildtype=debugoptimized || return
+    if ! python_clients venv tests/journey/requirements/main.txt; then
+        count "threads: installing the clients" 0 1
+        return
+    fi
+    build_used=build-tsan
+    run_pytest "threads" "$cache/venv/bin/python" tests/journey/test_14_signals.py tests/journey/test_15_start.py \
+        tests/journey/test_18_storm.py
+    build_used=build-test
+}
+
 run_clang() {
     if command -v clang >/dev/null 2>&1; then
         step "clang, no warnings" build build-clang clang -Dwerror=true -Dtests=true -Dbuildtype=debug
@@ -212,7 +226,7 @@ if [ -z "${EMBERGATE_NO_INSTALL:-}" ] && [ -f deploy/install-dependencies.sh ]; 
 fi
 for part in $parts; do
     case $part in
-    lint | unit | fuzz | journey | real | clang | cppcheck) "run_$part" ;;
+    lint | unit | fuzz | journey | real | tsan | clang | cppcheck) "run_$part" ;;
     *) say "no such part: $part"; failed=$((failed + 1)) ;;
     esac
 done
