@@ -91,7 +91,7 @@ build_it() {
     sh "$root/deploy/install-dependencies.sh" build || fail "the packages above are needed"
     if [ ! -f "$build/build.ninja" ]; then
         say "configuring $build"
-        quietly meson setup "$build" "$root" -Dbuildtype=release -Dtests=false
+        quietly meson setup "$build" "$root" -Dbuildtype=release -Db_lto=true -Dtests=false
     fi
     say "building"
     quietly ninja -C "$build" embergate

@@ -72,7 +72,7 @@ build_gateway() {
     [ -z "${GATEWAY:-}" ] || return 0
     GATEWAY=$build/embergate
     [ -f "$build/build.ninja" ] ||
-        meson setup "$build" "$root" -Dbuildtype=release -Ddebug=true -Dtests=false >"$out/build.log"
+        meson setup "$build" "$root" -Dbuildtype=release -Db_lto=true -Ddebug=true -Dtests=false >"$out/build.log"
     ninja -C "$build" embergate >>"$out/build.log" 2>&1 || { tail -20 "$out/build.log" >&2; die "no gateway"; }
 }
 

@@ -126,6 +126,8 @@ static void cancelling_one_another(void **state)
         world_init(&world, replies, 1);
         begin(&first, world.target, &ask);
         begin(&second, world.target, &ask);
+        for (int i = 0; i < 500 && !first.done && !second.done; i++)
+            run_for(&world.loop, 10);
         run_for(&world.loop, 10);
         assert_true(first.done != second.done);
         assert_null(first.transfer);
