@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Descriptors kept from the clients: loops, listeners, logs, the administration. */
@@ -39,9 +40,22 @@ struct gateway {
 
 /* --- the end --- */
 
+/* A stream that ends with its connection must not look complete because the process ends: every socket that is still
+ * open is to be reset by the kernel, not closed in order. */
+static void reset_sockets(void)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    struct rlimit limit = {.rlim_cur = 1024};
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    for (int descriptor = STDERR_FILENO + 1; descriptor < (int)limit.rlim_cur; descriptor++)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 static void on_last_moment(uv_timer_t *timer)
 {
-    log_line("embergate: some connections did not end in time; leaving them");
+    log_line("embergate: some connections did not end in time; cutting them");
+    reset_sockets();
     _exit(0);
 }
 
@@ -89,6 +103,7 @@ static void on_signal(uv_signal_t *handle, int number)
 
     if (gateway->draining) {
         log_line("embergate: second signal, leaving at once");
+        reset_sockets();
         _exit(1);
     }
     gateway->draining = true;

@@ -36,6 +36,7 @@
     X(UPSTREAM_FAILED,   502, 500, "server_error",          "upstream_error",           true)                \
     X(UPSTREAM_LOADING,  503, 429, "server_error",          "upstream_loading",         true)                \
     X(UPSTREAM_BUSY,     429, 429, "requests",              "rate_limit_exceeded",      true)                \
+    X(UPSTREAM_QUOTA,    429, 402, "insufficient_quota",    "insufficient_quota",       false)               \
     X(OVERLOADED,        503, 429, "server_error",          "overloaded",               true)                \
     X(DRAINING,          503, 429, "server_error",          "shutting_down",            true)                \
     X(INTERNAL,          500, 500, "server_error",          NULL,                       true)

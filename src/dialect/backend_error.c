@@ -167,6 +167,9 @@ static enum failure_kind kind_of(unsigned status, const struct said *said)
         return FAIL_UPSTREAM_BAD;
     if (status == 404 && !mentions(said->message, "model") && !mentions(said->code, "model"))
         return FAIL_UPSTREAM_FAILED;
+    if (status == 402 || (status == 429 && (mentions(said->type, "insufficient_quota") ||
+                                            mentions(said->code, "insufficient_quota"))))
+        return FAIL_UPSTREAM_QUOTA;
     if (status == 503 && mentions(said->message, "loading"))
         return FAIL_UPSTREAM_LOADING;
     return statuses[i].kind;
@@ -202,8 +205,7 @@ static void tell_refusal(struct failure *failure, const struct said *said, enum 
     failure->code = name_only(arena, said->code);
     if (too_long(said)) {
         failure->code = BYTES("context_length_exceeded");
-        if (!failure->param.size)
-            failure->param = BYTES("messages");
+        failure->param = BYTES("messages");
     }
     if (kind == KIND_GOODFIRE && said->detail.size && said->detail.size <= DETAIL_LIMIT)
         failure->detail = arena_copy(arena, said->detail);
@@ -296,12 +298,31 @@ bool backend_is_error(const struct json_doc *doc)
     return json_text_is(doc, json_member(doc, root, BYTES("object")), BYTES("error"));
 }
 
+/* What a type or code stands for, where no number does. */
+static const struct {
+    const char *word;
+    unsigned status;
+} words[] = {
+    {"context_length_exceeded", 400}, {"exceed_context_size_error", 400}, {"invalid_request_error", 400},
+    {"BadRequestError", 400},         {"insufficient_quota", 429},        {"rate_limit_exceeded", 429},
+    {"rate_limit_error", 429},        {"overloaded", 503},                {"overloaded_error", 503},
+    {"authentication_error", 401},    {"unavailable_error", 503},
+};
+
+static unsigned status_said(const struct said *said)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if (bytes_equal(said->code, bytes_of(words[i].word)) || bytes_equal(said->type, bytes_of(words[i].word)))
+            return words[i].status;
+    return 500;
+}
+
 static const char *const status_paths[] = {"error.code", "error.http_status_code", "error.status", "code"};
 
 struct failure backend_error_inside(enum config_kind kind, const struct json_doc *doc, struct arena *arena)
 {
     struct said said = read_object(doc, arena);
-    int64_t status = 500, code;
+    int64_t status = status_said(&said), code;
 
     for (size_t i = 0; i < ARRAY_SIZE(status_paths); i++)
         if (json_i64(doc, json_at(doc, json_root(doc), status_paths[i]), &code) == 0 && code >= 400 && code < 600) {

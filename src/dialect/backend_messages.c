@@ -32,6 +32,20 @@ static int refuse(struct backend_draft *draft, const struct message *message, co
     return backend_draft_refuse(draft, FAIL_UNSUPPORTED, param, "'%s': %s.", param, what);
 }
 
+/* Members that may be null or absent alike, as histories carry them that were answers once. */
+static void drop_nulls(struct backend_draft *draft, const struct json_node *node)
+{
+    static const char *const names[] = {"refusal", "audio", "function_call", "tool_calls", "name", "annotations"};
+    const struct json_doc *doc = draft->request->doc;
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const struct json_node *value = json_member(doc, node, bytes_of(names[i]));
+
+        if (json_is(value, JSON_NULL))
+            json_splice_remove(&draft->splice, node, value - 1);
+    }
+}
+
 static int fix_role(struct backend_draft *draft, const struct message *message)
 {
     const struct json_doc *doc = draft->request->doc;
@@ -117,6 +131,7 @@ int backend_draft_messages(struct backend_draft *draft)
     for (node = json_first(doc, messages); node && r == 0; node = json_after(doc, messages, node)) {
         struct message message = read_message(doc, node, index++);
 
+        drop_nulls(draft, node);
         r = fix_role(draft, &message);
         if (r == 0 && draft->quirks->flat_content)
             r = fix_content(draft, &message);

@@ -73,6 +73,11 @@ static void name_model(struct backend_draft *draft)
         draft->value[FIELD_MODEL] = backend_json_string(draft->ask->arena, name);
 }
 
+static bool says(const struct json_node *value)
+{
+    return value && !json_is(value, JSON_NULL);
+}
+
 /* A trailing assistant message is the beginning of the answer, unless the client says itself what it is. */
 static void continue_prefill(struct backend_draft *draft)
 {
@@ -80,8 +85,8 @@ static void continue_prefill(struct backend_draft *draft)
     const struct json_node *root = json_root(doc);
 
     if (!draft->quirks->prefill_asked || !backend_prefilled(draft->request) ||
-        json_member(doc, root, BYTES("add_generation_prompt")) ||
-        json_member(doc, root, BYTES("continue_final_message")))
+        says(json_member(doc, root, BYTES("add_generation_prompt"))) ||
+        says(json_member(doc, root, BYTES("continue_final_message"))))
         return;
     backend_draft_extra(draft, BYTES("add_generation_prompt"), BYTES("false"), true);
     backend_draft_extra(draft, BYTES("continue_final_message"), BYTES("true"), true);
@@ -179,8 +184,8 @@ static const struct {
     {ON(KIND_GOODFIRE), FIELD_MODALITIES, plain_text, "answers in text only"},
     {ON(KIND_GOODFIRE), FIELD_FREQUENCY_PENALTY, zero, "has no penalties"},
     {ON(KIND_GOODFIRE), FIELD_PRESENCE_PENALTY, zero, "has no penalties"},
-    {ON(KIND_GOODFIRE), FIELD_TOP_K, off, "has no top_k"},
-    {ON(KIND_GOODFIRE), FIELD_MIN_P, zero, "has no min_p"},
+    {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_TOP_K, off, "has no top_k"},
+    {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_MIN_P, zero, "has no min_p"},
 };
 
 static int refuse_unknown(struct backend_draft *draft)
@@ -263,6 +268,9 @@ static int settle_seed(struct backend_draft *draft)
     double wide;
     int64_t seed;
 
+    /* No seed, said with a number. */
+    if (draft->quirks->plain_members && bytes_equal(draft->value[FIELD_SEED], BYTES("-1")))
+        draft->value[FIELD_SEED] = BYTES_NONE;
     if (!draft->quirks->seed_modulo || !draft->value[FIELD_SEED].data)
         return 0;
     if (bytes_to_i64(draft->value[FIELD_SEED], &seed) < 0) {
@@ -366,8 +374,22 @@ static int refuse_code(struct backend_draft *draft)
                                 "'custom_logit_processor' is code for the model server to run; it is not passed on.");
 }
 
+/* llama-server has a third name for the output limit, which wins over the others there: it is one of them here. */
+static void take_third_limit(struct backend_draft *draft)
+{
+    const struct json_doc *doc = draft->request->doc;
+    const struct json_node *root = json_root(doc), *limit = json_member(doc, root, BYTES("n_predict"));
+
+    if (draft->ask->kind != KIND_LLAMA_SERVER || !limit || limit->type == JSON_NULL)
+        return;
+    if (!draft->limit.data)
+        draft->limit = json_raw(doc, limit);
+    json_splice_remove(&draft->splice, root, limit - 1);
+}
+
 static int settle_params(struct backend_draft *draft)
 {
+    take_third_limit(draft);
     backend_draft_params(draft);
     return 0;
 }

@@ -187,7 +187,7 @@ bool conn_may_keep(const struct conn *conn)
 {
     const struct http_request *request = http_in_request(conn->in);
 
-    if (conn->phase != CONN_OPEN || conn->refused || conn->context->draining || !request->keep_alive)
+    if (conn->phase != CONN_OPEN || conn->refused || conn->overrun || conn->context->draining || !request->keep_alive)
         return false;
     /* Nobody knows whether a client that was not told to go on will send its body. */
     if (request->expect_continue && !conn->body_wanted)

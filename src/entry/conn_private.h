@@ -71,6 +71,7 @@ struct conn {
     bool head_timed;                /* `since` is the start of the head */
     bool body_wanted, body_told;
     bool refused;                   /* no further byte is parsed */
+    bool overrun;                   /* more was sent ahead than is held: what is ahead is thrown away */
     bool above;                     /* `drained` is owed */
     bool piecewise;                 /* each conn_write() is a record */
     bool woken;                     /* something is to be done from the loop */

@@ -3,7 +3,8 @@
  * an event only change the phase, and the pump goes round again. What is not wanted yet waits in `ahead`.
  *
  * While a request is open the socket is read, wanted or not, because the end of the input is how a client is
- * seen to leave. Only when `ahead` is full reading stops, and the timer looks at the socket instead.
+ * seen to leave. A client that sends more than `ahead` may hold gets its present answer and no other. Only while a
+ * body is not wanted yet a full `ahead` stops the reading, and the timer looks at the socket instead.
  */
 #include "entry/conn_private.h"
 
@@ -132,12 +133,29 @@ static void discard(struct conn *conn, size_t size)
 
 static bool is_deaf(const struct conn *conn)
 {
-    return conn->phase >= CONN_FLUSH || (conn->phase == CONN_OPEN && conn->refused);
+    return conn->phase >= CONN_FLUSH || (conn->phase == CONN_OPEN && (conn->refused || conn->overrun));
+}
+
+/* Nothing but later requests can come now. */
+static bool is_ahead(const struct conn *conn)
+{
+    return conn->phase == CONN_OPEN && (conn->body_told || !http_in_request(conn->in)->has_body);
+}
+
+/* A client that sends more ahead than is held gets its present answer and no other: what is ahead is thrown away, and
+ * its socket is read on, so that its leaving is seen. */
+static bool overruns(struct conn *conn, size_t size)
+{
+    if (!is_ahead(conn) || conn->ahead.size + size <= conn->context->limits.ahead_bytes)
+        return false;
+    conn->overrun = true;
+    buffer_deinit(&conn->ahead);
+    return true;
 }
 
 static void take_input(struct conn *conn, struct bytes input)
 {
-    if (is_deaf(conn)) {
+    if (is_deaf(conn) || overruns(conn, input.size)) {
         discard(conn, input.size);
         return;
     }
@@ -173,7 +191,7 @@ static void on_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 
     if (conn->phase == CONN_OPEN && !wants(conn, 1) && !conn->refused) {
         room = context->limits.ahead_bytes - conn->ahead.size;
-        size = room == 0 ? 1 : size < room ? size : room;
+        size = room == 0 || conn->overrun ? size : size < room ? size : room;
     }
     *ret = uv_buf_init(context->read_buffer, (unsigned)size);
 }
@@ -195,6 +213,8 @@ static bool should_read(const struct conn *conn)
 {
     if (conn->eof)
         return false;
+    if (is_ahead(conn))
+        return true;
     if (is_deaf(conn))
         return conn->discarded <= CONN_LINGER_BYTES;
     if (conn->phase == CONN_DRAIN || (conn->phase == CONN_OPEN && wants(conn, 1)))

@@ -230,8 +230,6 @@ void flow_abort(struct flow *flow)
             x->body_message = "The gateway is shutting down.";
             x->at = 0;
         }
-        if (x->choked)
-            exchange_leave(x, "draining"); /* its client takes nothing: it is cut */
         exchange_resume(x);
     }
     conn_end_all(&flow->conns);

@@ -39,7 +39,7 @@ static enum verdict refuse_json(struct exchange *x, int error)
 {
     struct failure failure = failure_make(
         &x->arena, FAIL_BAD_JSON,
-        "We could not parse the JSON body of your request. The body is %s (at byte %u). Send a JSON object.",
+        "We could not parse the JSON body of your request. (Reason: %s, at byte %u.) Send a JSON object.",
         json_error_text(error), (unsigned)x->question->doc.error_at);
 
     return exchange_refuse(x, &failure);

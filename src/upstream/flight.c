@@ -161,6 +161,18 @@ void flight_ask(struct flight *flight)
         flight_send(flight, false);
 }
 
+/* The variant's, or a client's own: an id that is not loaded would switch all others off, without a word. */
+static bool wants_adapters(struct flight *flight)
+{
+    const struct json_doc *doc = flight->question->request.doc;
+    const struct json_node *own = json_member(doc, json_root(doc), BYTES("lora"));
+
+    flight->lora = flight_candidate(flight)->steering.lora;
+    if (flight->lora.size == 0 && json_is(own, JSON_ARRAY) && json_length(doc, own) > 0)
+        flight->lora = json_raw(doc, own);
+    return flight->lora.size > 0;
+}
+
 static void ask_candidate(struct flight *flight)
 {
     struct flight_candidate *candidate = flight_candidate(flight);
@@ -176,7 +188,7 @@ static void ask_candidate(struct flight *flight)
             .body = buffer_bytes(&flight->question->body),
         };
         flight_send(flight, false);
-    } else if (candidate->kind == KIND_LLAMA_SERVER && candidate->steering.lora.size) {
+    } else if (candidate->kind == KIND_LLAMA_SERVER && wants_adapters(flight)) {
         flight->stage = STAGE_ADAPTERS;
         flight->asked = (struct backend_request){
             .get = true, .path = backend_path(candidate->backend, &flight->arena, "/lora-adapters")};

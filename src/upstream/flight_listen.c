@@ -174,7 +174,7 @@ static bool adapters_loaded(struct flight *flight)
 
     json_doc_init(&wanted, JSON_LIMITS_DEFAULT);
     json_doc_init(&loaded, JSON_LIMITS_DEFAULT);
-    if (json_doc_parse(&wanted, flight_candidate(flight)->steering.lora) == 0 &&
+    if (json_doc_parse(&wanted, flight->lora) == 0 &&
         json_doc_parse(&loaded, buffer_bytes(&flight->body)) == 0 && json_is(json_root(&loaded), JSON_ARRAY)) {
         const struct json_node *list = json_root(&wanted);
 
@@ -205,8 +205,8 @@ static void end_adapters(struct flight *flight)
         flight_failed(flight, &failure);
     } else if (!adapters_loaded(flight)) {
         failure = failure_make(&flight->arena, FAIL_STEERING,
-                               "The model server has not loaded the LoRA adapter that this variant needs, so the "
-                               "answer would be unsteered. Start it with --lora and check the id in the variant.");
+                               "The model server has not loaded a LoRA adapter that is asked for, so the answer would "
+                               "be unsteered. Start it with --lora and check the id.");
         flight_failed(flight, &failure);
     } else {
         flight_ask(flight);

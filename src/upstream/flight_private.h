@@ -27,6 +27,7 @@ struct flight {
 
     struct flight_candidate *candidates;
     unsigned count, at;
+    struct bytes lora;              /* the list of adapters asked for, of llama-server */
     struct bytes pass_path;
     bool pass_get;
 

@@ -330,3 +330,45 @@ def test_failover_in_the_order_of_the_file(providers):
         assert answer.status == 200 and len(second.chats()) == 1
         assert gateway.wait_record(answer)["backend"] == "second"
         assert json.loads(second.last().body)["model"] == "tiny"
+
+
+# --- members that would get round the gateway -------------------------------------------------------------------
+
+def test_the_third_name_of_the_limit_is_one_of_them(providers):
+    config = {"backends": [backend("one", providers["llama-server"])],
+              "models": [{"name": "tiny", "backends": ["one"], "fixed": {"max_tokens": 5}},
+                         {"name": "free", "backends": ["one"]}]}
+    with Gateway(**config) as gateway:
+        for model, more, limit in [("tiny", {"max_tokens": 100}, 5), ("free", {}, 500), ("free", {"max_tokens": 9}, 9)]:
+            assert gateway.chat(question(model, n_predict=500, **more)).status == 200
+            seen = providers["llama-server"].last().json
+            assert "n_predict" not in seen and seen["max_tokens"] == limit
+
+
+def test_a_clients_own_adapters_are_looked_for(house, providers):
+    assert sent(house, providers, "llama-server", lora=[{"id": 0, "scale": 1}])["lora"] == [{"id": 0, "scale": 1}]
+    before = len(providers["llama-server"].chats())
+    answer = house.chat(question("llama-server", lora=[{"id": 9, "scale": 1}]))
+    assert answer.status == 400 and answer.json()["error"]["code"] == "unsupported_steering"
+    assert len(providers["llama-server"].chats()) == before
+
+
+def test_nulls_in_messages_are_dropped(house, providers):
+    history = [{"role": "user", "content": "Hello"},
+               {"role": "assistant", "content": "Hi", "refusal": None, "tool_calls": None, "audio": None},
+               {"role": "user", "content": "Go on"}]
+    for kind in LOCAL:
+        answer = house.chat({"model": kind, "messages": history})
+        assert answer.status == 200
+        assert providers[kind].last().json["messages"][1] == {"role": "assistant", "content": "Hi"}
+
+
+def test_no_seed_is_no_seed(house, providers):
+    for kind in LOCAL:
+        assert "seed" not in sent(house, providers, kind, seed=-1)
+
+
+@pytest.mark.parametrize("more", [{"top_k": 1}, {"min_p": 0.5}])
+def test_what_ollama_would_ignore_is_refused(house, more):
+    answer = house.chat(question("ollama", **more))
+    assert answer.status == 400 and answer.json()["error"]["param"] == list(more)[0]

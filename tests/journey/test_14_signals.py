@@ -173,3 +173,17 @@ def test_signals_that_mean_nothing_here(provider):
     with Gateway(**config(provider)) as gateway:
         gateway.process.send_signal(signal.SIGPIPE)
         assert gateway.chat(question()).status == 200
+
+
+def test_second_signal_is_no_good_end_for_http_1_0(provider):
+    """Such a stream has nothing but its connection's end to be complete by."""
+    with start(provider) as gateway:
+        client = gateway.client()
+        body = b'{"model":"echo","stream":true,"messages":[{"role":"user","content":"%s"}]}' % (b"word " * 2000)
+        client.send(b"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        client.until(b"word")
+        gateway.process.send_signal(signal.SIGTERM)
+        gateway.wait_line("(?i)draining")
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(10) == 1
+        assert client.wait_end() == "rst"

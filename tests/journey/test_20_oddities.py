@@ -159,3 +159,69 @@ def test_idle_connections_have_their_time_below_a_hundred():
                  timeouts={"idle": "1m"}) as gateway, gateway.client() as client:
         client.ask("GET", "/healthz")
         assert not client.closed(within=2.5)
+
+
+def json_answer(status, body, headers=""):
+    data = json.dumps(body).encode()
+    return (f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}connection: close\r\n"
+            f"content-length: {len(data)}\r\n\r\n").encode() + data
+
+
+def test_no_credit_is_not_asked_again():
+    error = {"error": {"message": "no credit", "type": "insufficient_quota", "param": None, "code": "insufficient_quota"}}
+    with Backend(lambda backend, connection: connection.sendall(json_answer(429, error))) as backend, \
+            gateway_for(backend) as gateway:
+        answer = gateway.chat()
+        assert answer.status == 429 and answer.header("x-should-retry") == "false"
+        assert answer.json()["error"]["type"] == "insufficient_quota"
+        assert gateway.goodfire(question("tiny")).status == 402
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_told_with_200_keeps_its_class(stream):
+    error = {"error": {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}}
+    event = b"data: " + json.dumps(error).encode() + b"\n\n"
+    serve = stream_of(event) if stream else lambda backend, connection: connection.sendall(json_answer(200, error))
+    with Backend(serve) as backend, gateway_for(backend) as gateway:
+        answer = gateway.chat(question(stream=stream))
+        assert answer.status == 400 and answer.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_logits_of_a_goodfire_server_are_told_as_ours():
+    body = b'{"logits":{" yes":18.750,"no":1e0}}'
+
+    def serve(backend, connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
+                           b"content-length: %d\r\n\r\n%s" % (len(body), body))
+
+    with Backend(serve) as backend, \
+            Gateway(backends=[{"name": "g", "kind": "goodfire", "url": backend.url[:-3]}],
+                    models=[{"name": "tiny", "backends": ["g"]}]) as gateway:
+        ask = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "filter_vocabulary": [" yes", "other"]}
+        answer = gateway.ask("/v1/chat/logits", ask)
+        assert b'{" yes":18.750,"no":1e0}' in answer.body, "digits untouched"
+        assert answer.json()["scale"] == "logit" and answer.json()["unanswered"] == ["other"]
+        assert gateway.ask("/api/inference/v1/chat-attribution/compute-logits", ask).body == body
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half"])
+def test_leaving_behind_much_that_was_sent_ahead(how):
+    with Backend(lambda backend, connection: backend.hold.wait()) as backend, gateway_for(backend) as gateway:
+        client = gateway.client()
+        client.ask("POST", "/v1/chat/completions", question(), read=False)
+        gateway.wait("calls", 1)
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 8000)
+        if how == "half":
+            client.socket.shutdown(socket.SHUT_WR)
+        else:
+            getattr(client, how)()
+        gateway.wait("calls", 0)
+        assert gateway.metric("clients_left_total") == 1
+
+
+def test_a_little_ahead_is_answered():
+    with Backend(whole) as backend, gateway_for(backend) as gateway, gateway.client() as client:
+        client.ask("POST", "/v1/chat/completions", question(), read=False)
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+        assert client.read_answer().status == 200
+        assert all(client.read_answer().status == 200 for _ in range(500))

@@ -377,7 +377,7 @@ static const struct script scripts[] = {
      {{"/api/inference/v1/chat-attribution/compute-logits",
        "{" MESSAGES ",\"top_k\":5,\"model\":\"m\",\"controller\":{\"a\":1}}", 200,
        "{ \"logits\" : {\"x\": 1.50} , \"y\":1}"}},
-     "{ \"logits\" : {\"x\": 1.50} , \"y\":1}"},
+     "{\"logits\":{\"x\": 1.50},\"scale\":\"logit\",\"unanswered\":[],\"model\":\"m\"}"},
     {"goodfire: no logits",
      KIND_GOODFIRE,
      ASKED,

@@ -72,6 +72,7 @@ static void expect_text(struct bytes text, const char *expected, const char *wha
 #define SAMPLE ",\"temperature\":1,\"top_p\":1"
 #define LLAMA_SAMPLE SAMPLE ",\"top_k\":0,\"min_p\":0"
 #define SGLANG_SAMPLE SAMPLE ",\"top_k\":-1,\"min_p\":0"
+#define OLLAMA_SAID "\"temperature\":0.5,\"top_p\":0.9"
 #define SAID "\"temperature\":0.5,\"top_p\":0.9,\"top_k\":3,\"min_p\":0.1"
 
 struct body_case {
@@ -123,18 +124,18 @@ static void bodies_change_as_little_as_they_must(void **state)
          "{" M ",\"top_p\":0,\"temperature\":1,\"top_k\":0,\"min_p\":0}"},
 
         /* the name of the output limit */
-        {KIND_OLLAMA, "{" M ",\"max_completion_tokens\":7," SAID "}", "{" M ",\"max_tokens\":7," SAID "}"},
+        {KIND_OLLAMA, "{" M ",\"max_completion_tokens\":7," OLLAMA_SAID "}", "{" M ",\"max_tokens\":7," OLLAMA_SAID "}"},
         {KIND_LLAMA_SERVER, "{" M ",\"max_completion_tokens\":7," SAID "}", "{" M ",\"max_tokens\":7," SAID "}"},
         {KIND_SGLANG, "{" M ",\"max_tokens\":7," SAID "}", "{" M ",\"max_completion_tokens\":7," SAID "}"},
         {KIND_VLLM, "{" M ",\"max_tokens\":9,\"max_completion_tokens\":7," SAID "}",
          "{" M ",\"max_completion_tokens\":7," SAID "}"},
-        {KIND_OLLAMA, "{" M ",\"max_tokens\":9,\"max_completion_tokens\":7," SAID "}",
-         "{" M ",\"max_tokens\":7," SAID "}"},
+        {KIND_OLLAMA, "{" M ",\"max_tokens\":9,\"max_completion_tokens\":7," OLLAMA_SAID "}",
+         "{" M ",\"max_tokens\":7," OLLAMA_SAID "}"},
         {KIND_OPENAI, "{" M ",\"max_tokens\":9,\"max_completion_tokens\":7}", "{" M ",\"max_completion_tokens\":7}"},
 
         /* seeds */
         {KIND_LLAMA_SERVER, "{" M ",\"seed\":4294967338," SAID "}", "{" M ",\"seed\":42," SAID "}"},
-        {KIND_LLAMA_SERVER, "{" M ",\"seed\":-1," SAID "}", "{" M ",\"seed\":-1," SAID "}"},
+        {KIND_LLAMA_SERVER, "{" M ",\"seed\":-1," SAID "}", "{" M "," SAID "}"},
         {KIND_LLAMA_SERVER, "{" M ",\"seed\":4294967295," SAID "}", "{" M ",\"seed\":4294967295," SAID "}"},
         {KIND_LLAMA_SERVER, "{" M ",\"seed\":-2," SAID "}", "{" M ",\"seed\":4294967294," SAID "}"},
         {KIND_LLAMA_SERVER, "{" M ",\"seed\":-9223372036854775808," SAID "}", "{" M ",\"seed\":0," SAID "}"},
@@ -161,10 +162,10 @@ static void bodies_change_as_little_as_they_must(void **state)
         {KIND_OLLAMA,
          "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
          "\"a\\n\"},"
-         "{\"type\":\"text\",\"text\":\"\\u00e9\"}]}]," SAID "}",
-         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\\n\\u00e9\"}]," SAID "}"},
-        {KIND_OLLAMA, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[]}]," SAID "}",
-         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\"}]," SAID "}"},
+         "{\"type\":\"text\",\"text\":\"\\u00e9\"}]}]," OLLAMA_SAID "}",
+         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\\n\\u00e9\"}]," OLLAMA_SAID "}"},
+        {KIND_OLLAMA, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[]}]," OLLAMA_SAID "}",
+         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\"}]," OLLAMA_SAID "}"},
         {KIND_VLLM,
          "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}"
          "]," SAID "}",
@@ -178,7 +179,7 @@ static void bodies_change_as_little_as_they_must(void **state)
          "{" M ",\"frequency_penalty\":0.1,\"logit_bias\":{\"1\":2}," SAID "}"},
         {KIND_VLLM, "{" M ",\"user\":\"u\",\"metadata\":{},\"store\":true,\"prompt_cache_key\":\"k\"," SAID "}",
          "{" M "," SAID "}"},
-        {KIND_OLLAMA, "{" M ",\"n\":1,\"tool_choice\":\"auto\"," SAID "}", "{" M "," SAID "}"},
+        {KIND_OLLAMA, "{" M ",\"n\":1,\"tool_choice\":\"auto\"," OLLAMA_SAID "}", "{" M "," OLLAMA_SAID "}"},
         {KIND_GOODFIRE,
          "{" M ",\"n\":1,\"logprobs\":false,\"top_logprobs\":0,\"response_format\":{\"type\":\"text\"},"
          "\"tools\":[],\"tool_choice\":\"none\",\"modalities\":[\"text\"],\"temperature\":0,\"top_p\":1}",
@@ -236,6 +237,7 @@ static void what_a_kind_cannot_do_is_refused(void **state)
         {KIND_VLLM, "{" M ",\"n\":2,\"temperature\":0}", "n"},
         {KIND_VLLM, "{" M ",\"n\":2,\"top_p\":0}", "n"},
         {KIND_OLLAMA, "{" M ",\"n\":2}", "n"},
+        {KIND_OLLAMA, "{" M ",\"top_k\":3}", "top_k"},
         {KIND_OLLAMA, "{" M ",\"logit_bias\":{\"1\":2}}", "logit_bias"},
         {KIND_OLLAMA, "{" M ",\"tool_choice\":\"required\"}", "tool_choice"},
         {KIND_OLLAMA, "{" M ",\"tools\":[1],\"tool_choice\":\"none\"}", "tool_choice"},
