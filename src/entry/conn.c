@@ -260,7 +260,7 @@ void conn_end_all(struct conn_context *context)
     LIST_EACH(&context->conns, node) {
         struct conn *conn = LIST_ENTRY(node, struct conn, link);
 
-        if (conn->phase != CONN_OPEN && conn->phase != CONN_LINGER)
+        if (conn->phase != CONN_OPEN)
             conn_close(conn);
     }
 }

@@ -258,6 +258,8 @@ class Gateway:
         self.folder = tempfile.TemporaryDirectory(prefix="embergate-journey-")
         self.arguments, self.prefix = list(arguments), list(prefix)
         self.environment = {**os.environ, "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1:exitcode=99",
+                            # A process that ends at once, on purpose, joins nobody.
+                            "TSAN_OPTIONS": "report_thread_leaks=0:exitcode=99",
                             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
                             **(environment or {})}
         self.config = {"listen": ["127.0.0.1:0"], "admin": "127.0.0.1:0", "workers": 1, **config}
