@@ -99,6 +99,17 @@ static enum verdict refuse_steering(struct exchange *x, const struct wish *wish)
     return exchange_refuse(x, &failure);
 }
 
+/* The model may be where nobody could be asked. */
+static bool some_list_is_missing(const struct exchange *x)
+{
+    const struct config *config = x->flow->config;
+
+    for (uint32_t i = 0; i < config->backend_count && config->model_count == 0; i++)
+        if (!catalog_known(x->flow->catalog, i))
+            return true;
+    return false;
+}
+
 static enum verdict refuse_model(struct exchange *x)
 {
     struct route_name *names;
@@ -106,6 +117,10 @@ static enum verdict refuse_model(struct exchange *x)
     struct bytes *list = arena_alloc(&x->arena, count * sizeof(*list));
     struct failure failure;
 
+    if (some_list_is_missing(x))
+        return exchange_refuse_text(x, FAIL_UPSTREAM_CONNECT,
+                                    "A backend could not be asked which models it has, and no other one has this "
+                                    "model. Check that it runs, and its URL.");
     for (uint32_t i = 0; i < count; i++)
         list[i] = names[i].name;
     failure = failure_no_model(x->dialect, &x->arena, x->question->request.model, list, count);

@@ -11,7 +11,7 @@
 struct listing {
     enum config_kind kind;
     bool fixed;             /* not to be asked */
-    bool asked;
+    bool asked, learned;
     uint64_t asked_at;
     struct arena arena;
     struct bytes *names;
@@ -77,6 +77,7 @@ void catalog_learn(struct catalog *catalog, uint32_t backend, enum config_kind k
     catalog_missed(catalog, backend, now);
     arena_deinit(&listing->arena);
     listing->kind = kind;
+    listing->learned = true;
     listing->count = 0;
     if (!json_is(data, JSON_ARRAY))
         return;
@@ -89,6 +90,11 @@ void catalog_learn(struct catalog *catalog, uint32_t backend, enum config_kind k
             listing->names[listing->count++] =
                 arena_copy(&listing->arena, json_text(models, id, &listing->arena));
     }
+}
+
+bool catalog_known(const struct catalog *catalog, uint32_t backend)
+{
+    return catalog->listings[backend].fixed || catalog->listings[backend].learned;
 }
 
 void catalog_missed(struct catalog *catalog, uint32_t backend, uint64_t now)

@@ -17,6 +17,8 @@ bool catalog_stale(const struct catalog *catalog, uint32_t backend, uint64_t now
 /* MODELS is the answer to GET /v1/models; KIND what it was found to be. */
 void catalog_learn(struct catalog *catalog, uint32_t backend, enum config_kind kind, const struct json_doc *models,
                    uint64_t now);
+/* Its list is known, from whenever. */
+bool catalog_known(const struct catalog *catalog, uint32_t backend);
 /* It could not be asked; what was known stays. */
 void catalog_missed(struct catalog *catalog, uint32_t backend, uint64_t now);
 

@@ -258,3 +258,11 @@ def test_p3_shipped_examples_are_good(path):
     done = subprocess.run([BINARY, "-c", path, "--check"], capture_output=True, text=True, timeout=30, check=False,
                           env={**os.environ, **{name: "x" for name in needed}})
     assert done.returncode == 0, done.stderr
+
+
+def test_a_backend_that_is_not_there_is_no_missing_model():
+    with Gateway(arguments=["--backend", "http://127.0.0.1:1/v1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+                 text=False) as gateway:
+        answer = gateway.chat(question("any"))
+        assert answer.status == 502 and answer.json()["error"]["code"] == "upstream_connect"
+        assert gateway.ask("/v1/models").json()["data"] == []

@@ -71,10 +71,13 @@ static void lists_are_learned(void **state)
     assert_true(catalog_stale(catalog, 0, 1000, 500));
     assert_false(catalog_stale(catalog, 1, 1000, 500));
     assert_int_equal(route_find(config, catalog, BYTES("m"), &arena, &route), ROUTE_E_NO_MODEL);
+    assert_false(catalog_known(catalog, 0));
+    assert_true(catalog_known(catalog, 1));
     json_doc_init(&doc, JSON_LIMITS_DEFAULT);
     assert_int_equal(json_doc_parse(&doc, BYTES("{\"data\":[{\"id\":\"m\"},{\"id\":7},{\"id\":\"n\"}]}")), 0);
     catalog_learn(catalog, 0, KIND_VLLM, &doc, 1000);
     json_doc_deinit(&doc);
+    assert_true(catalog_known(catalog, 0));
     assert_false(catalog_stale(catalog, 0, 1400, 500));
     assert_true(catalog_stale(catalog, 0, 1500, 500));
     assert_int_equal(route_find(config, catalog, BYTES("n"), &arena, &route), 0);
