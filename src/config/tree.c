@@ -213,15 +213,6 @@ const struct tree_node *tree_member(const struct tree_node *map, struct bytes ke
     return NULL;
 }
 
-const struct tree_node *tree_item(const struct tree_node *list, uint32_t index)
-{
-    const struct tree_node *node = list && list->type == TREE_LIST ? list->first : NULL;
-
-    while (node && index--)
-        node = node->next;
-    return node;
-}
-
 bool tree_given(const struct tree_node *map, struct bytes key)
 {
     const struct tree_node *node = tree_member(map, key);

@@ -32,8 +32,6 @@ bool tree_read(struct arena *arena, struct bytes text, struct report *report, st
 
 /* The first child of MAP with KEY, or NULL. MAP may be NULL or something else. */
 const struct tree_node *tree_member(const struct tree_node *map, struct bytes key);
-/* The child of LIST at INDEX, or NULL. */
-const struct tree_node *tree_item(const struct tree_node *list, uint32_t index);
 
 /* MAP says something for KEY, be it good or bad. */
 bool tree_given(const struct tree_node *map, struct bytes key);

@@ -161,7 +161,7 @@ void frame_send_head(struct exchange *x, struct buffer *text)
     };
 
     make_head(x, &head, text);
-    list_append(&x->flow->streams, &x->streaming);
+    x->stream_counted = true;
     METRICS_COUNT(x->flow->metrics, streams);
 }
 

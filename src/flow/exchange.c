@@ -20,7 +20,6 @@ static struct exchange *exchange_new(struct flow *flow, struct conn *conn)
     x->conn = conn;
     list_append(&flow->exchanges, &x->link);
     list_init(&x->ready);
-    list_init(&x->streaming);
     list_init(&x->discovering);
     arena_init(&x->arena);
     memcpy(x->id, "req_", 4);
@@ -51,9 +50,8 @@ static void exchange_end(struct exchange *x)
     buffer_deinit(&x->held);
     atomic_fetch_sub(&flow->shared->body_bytes, x->body_counted);
     METRICS_ADD(flow->metrics, body_bytes, -(int64_t)x->body_counted);
-    if (!list_empty(&x->streaming))
+    if (x->stream_counted)
         METRICS_ADD(flow->metrics, streams, -1);
-    list_remove(&x->streaming);
     list_remove(&x->ready);
     list_remove(&x->link);
     arena_deinit(&x->arena);

@@ -38,7 +38,6 @@ struct flow {
     uv_check_t before, after;           /* run them after the sockets were served, around libcurl's turn */
     uv_idle_t idle;                     /* keeps the loop from sleeping while some are ready */
     uv_timer_t ticker;                  /* looks after silent streams */
-    struct list streams;                /* streamed answers being delivered */
 
     struct buffer out, front;           /* scratch of deliver: text, and what goes before it */
     struct json_doc doc;                /* and its scratch for payloads */
@@ -59,7 +58,6 @@ struct exchange {
     struct flow *flow;
     struct list link;                   /* flow->exchanges */
     struct list ready;                  /* flow->ready */
-    struct list streaming;              /* flow->streams */
     struct list discovering;            /* those who wait for lists of models */
     struct arena arena;
     unsigned at;                        /* place in the walk */
@@ -90,6 +88,7 @@ struct exchange {
     struct reader reader;
     struct client_stream stream;
     bool streamed;                      /* in events, not as one body */
+    bool stream_counted;                /* among the open streams */
     bool head_sent, choked, written;    /* choked: wait for `drained`; written: the answer is complete */
     struct buffer held;                 /* events that wait to be sent one by one */
     unsigned ending;                    /* enum frame_end, once the last event is with the framing */
@@ -120,7 +119,6 @@ void exchange_run_ready(struct flow *flow);
 /* --- steps.c --- */
 
 extern const unsigned steps_count, steps_deliver, steps_settle;
-const char *steps_name(unsigned at);
 enum verdict steps_run(struct exchange *x);
 
 /* --- the steps with a file of their own --- */

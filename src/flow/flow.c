@@ -183,7 +183,6 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     flow->admin = admin;
     list_init(&flow->exchanges);
     list_init(&flow->ready);
-    list_init(&flow->streams);
     conn_context_init(&flow->conns, loop, &exchange_conn_events, &limits);
     flow->conns.closed = on_conn_closed;
 

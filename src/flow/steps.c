@@ -144,28 +144,22 @@ static enum verdict record_step(struct exchange *x)
     return STEP_NEXT;
 }
 
-static const struct step {
-    const char *name;
-    enum verdict (*run)(struct exchange *x);
-} steps[] = {
-    {"page", page_step},
-    {"body", body_step},
-    {"understand", understand_step},
-    {"choose", choose_step},
-    {"ask", ask_step},
-    {"deliver", deliver_step},
-    {"settle", settle_step},
-    {"record", record_step},
+enum { DELIVER = 5, SETTLE = 6 };
+
+static enum verdict (*const steps[])(struct exchange *x) = {
+    page_step,
+    body_step,
+    understand_step,
+    choose_step,
+    ask_step,
+    [DELIVER] = deliver_step,
+    [SETTLE] = settle_step,
+    record_step,
 };
 
-const unsigned steps_count = ARRAY_SIZE(steps), steps_deliver = 5, steps_settle = 6;
-
-const char *steps_name(unsigned at)
-{
-    return at < steps_count ? steps[at].name : "end";
-}
+const unsigned steps_count = ARRAY_SIZE(steps), steps_deliver = DELIVER, steps_settle = SETTLE;
 
 enum verdict steps_run(struct exchange *x)
 {
-    return steps[x->at].run(x);
+    return steps[x->at](x);
 }
