@@ -58,9 +58,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buffer_init(&errors);
     r = config_read_text("fuzz.yaml", "/nonexistent", text, NULL, &errors, &config);
     require((r == 0) == (errors.size == 0) && (r == 0) == (config != NULL));
-    /* What passed the check must load, and a secret is not told (unless the input is these very words). A key may well
-     * say "cannot be loaded", but the message begins with it. */
-    require(!holds(buffer_bytes(&errors), BYTES(": cannot be loaded: ")) || holds(text, BYTES(": cannot be loaded")));
+    /* What passed the check must load, and a secret is not told (unless the input is these very words; a key that holds
+     * them may stand on two lines). */
+    require(!holds(buffer_bytes(&errors), BYTES("cannot be loaded")) || holds(text, BYTES("be loaded")));
     require(!holds(buffer_bytes(&errors), BYTES("sk-secret")) || holds(text, BYTES("sk-secret")));
     if (config)
         check_good(config);
