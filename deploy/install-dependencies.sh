@@ -8,9 +8,9 @@
 set -eu
 
 build="build-essential meson ninja-build pkg-config libuv1-dev libcurl4-openssl-dev libyajl-dev
-       libcyaml-dev libyaml-dev libssl-dev node-llhttp"
+       libhiredis-dev libcyaml-dev libyaml-dev libssl-dev node-llhttp"
 test="libcmocka-dev clang libclang-rt-14-dev clang-tidy cppcheck python3-venv openssl valgrind
-      faketime"
+      faketime redis-server redis-tools"
 
 say() {
     echo "install-dependencies: $*" >&2

@@ -9,8 +9,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/trim.h"
+#include "cache_command.h"
 #include "config/arguments.h"
 #include "link/curl_loop.h"
+#include "memo/memo.h"
 #include "worker.h"
 
 #include <signal.h>
@@ -241,6 +243,7 @@ static int serve(struct config *config)
     int r;
 
     gateway.shared.config = config;
+    gateway.shared.memo = memo_new(&(struct memo_limits){config->cache.memory, config->cache.entry_bytes});
     gateway.shared.started = clock_wall_s();
     gateway.shared.most_connections = most_connections(config);
     gateway.shared.set_count = sets;
@@ -265,6 +268,7 @@ static int serve(struct config *config)
     worker_free(gateway.admin);
     for (unsigned i = 0; i < sets; i++)
         alloc_free(gateway.shared.sets[i]);
+    memo_free(gateway.shared.memo);
     alloc_free(gateway.shared.sets);
     alloc_free(gateway.workers);
     log_line("embergate: done");
@@ -302,6 +306,8 @@ int main(int argc, char **argv)
 
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    if (argc > 1 && bytes_equal(bytes_of(argv[1]), BYTES("cache")))
+        return cache_command(argc - 1, argv + 1);
     buffer_init(&errors);
     r = arguments_init(&arguments, argc, argv, &errors);
     if (r != 0)

@@ -65,11 +65,35 @@ int bytes_to_i64(struct bytes view, int64_t *ret)
     return 0;
 }
 
+/* Few digits with a point among them: their quotient by a power of ten that is exact is the nearest double. */
+static bool plain_decimal(struct bytes view, double *ret)
+{
+    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    size_t at = view.size && view.data[0] == '-', point = view.size;
+    bool negative = at;
+    uint64_t digits = 0;
+
+    if (view.size == at || view.size - at > 15)
+        return false;
+    for (; at < view.size; at++) {
+        if (view.data[at] == '.' && point == view.size && at + 1 < view.size && at > negative)
+            point = at + 1;
+        else if (view.data[at] >= '0' && view.data[at] <= '9')
+            digits = digits * 10 + (uint64_t)(view.data[at] - '0');
+        else
+            return false;
+    }
+    *ret = (negative ? -(double)digits : (double)digits) / powers[view.size - point];
+    return true;
+}
+
 int bytes_to_double(struct bytes view, double *ret)
 {
     char text[64];
     char *end;
 
+    if (plain_decimal(view, ret))
+        return 0;
     if (view.size == 0 || view.size >= sizeof(text))
         return -EINVAL;
     memcpy(text, view.data, view.size);

@@ -22,3 +22,11 @@ int64_t clock_wall_s(void)
 {
     return time(NULL);
 }
+
+uint64_t clock_wall_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}

@@ -12,11 +12,9 @@
 static _Thread_local unsigned char pool[1024];
 static _Thread_local size_t left;
 
-void random_id(char id[RANDOM_ID_SIZE])
+/* Sixteen bytes nobody else gets; the taker blanks them. */
+static unsigned char *take(void)
 {
-    static const char hex[] = "0123456789abcdef";
-    unsigned char *bytes;
-
     if (left == 0) {
         if (RAND_bytes(pool, sizeof(pool)) != 1) {
             fputs("the system gives no randomness\n", stderr);
@@ -25,10 +23,27 @@ void random_id(char id[RANDOM_ID_SIZE])
         left = sizeof(pool);
     }
     left -= RANDOM_ID_SIZE / 2;
-    bytes = pool + left;
+    return pool + left;
+}
+
+void random_id(char id[RANDOM_ID_SIZE])
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned char *bytes = take();
+
     for (int i = 0; i < RANDOM_ID_SIZE / 2; i++) {
         id[2 * i] = hex[bytes[i] >> 4];
         id[2 * i + 1] = hex[bytes[i] & 15];
     }
     memset(bytes, 0, RANDOM_ID_SIZE / 2);
+}
+
+uint64_t random_u64(void)
+{
+    unsigned char *bytes = take();
+    uint64_t value;
+
+    memcpy(&value, bytes, sizeof(value));
+    memset(bytes, 0, RANDOM_ID_SIZE / 2);
+    return value;
 }

@@ -25,6 +25,7 @@
     X(NOT_IMPLEMENTED,   501, 501, "invalid_request_error", "bad_http",                 false)               \
     X(HTTP_VERSION,      505, 505, "invalid_request_error", "bad_http",                 false)               \
     X(RATE_LIMITED,      429, 429, "requests",              "rate_limit_exceeded",      true)                \
+    X(NOT_CACHED,        504, 504, "invalid_request_error", "not_cached",               false)               \
     X(UPSTREAM_REFUSED,  400, 422, "invalid_request_error", NULL,                       false)               \
     X(UPSTREAM_AUTH,     502, 500, "server_error",          "upstream_auth",            false)               \
     X(UPSTREAM_CONNECT,  502, 500, "server_error",          "upstream_connect",         true)                \

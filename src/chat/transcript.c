@@ -1,69 +1,70 @@
 /*
- * Events lie one behind the other in a chain of blocks, each event a small head and its payload. A reader is a place in
- * that chain. Blocks behind the slowest reader are given back; the last block is used anew once everybody has read it,
- * so that a stream relayed token by token lives in one block.
+ * Events lie one behind the other in a chain of blocks, each event a small head and its payload. This file writes them
+ * and tells those who have to know: readers that wait, the keeper, the writer itself.
+ *
+ * The writer fills a block beyond its `used` mark without the lock and then moves the mark under it. Whoever has to be
+ * told is picked under the lock; callbacks of readers on the writer's own thread, of the writer and of the keeper come
+ * after it, those of other readers by letter.
  */
-#include "chat/transcript.h"
+#include "chat/transcript_private.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 #include <assert.h>
 
-#define BLOCK_SIZE 1024
-#define ALIGN(size) (((size) + 7) & ~(size_t)7)
+#define PRIVATE_ROOM 1024
+#define SHARED_ROOM (4096 - sizeof(struct transcript_block))
 
-struct transcript_block {
-    struct transcript_block *next;
-    uint32_t used, room;
-    char bytes[] __attribute__((aligned(8)));
-};
-
-struct event_head {
-    uint32_t size;
-    uint8_t kind, shape, usage;
-};
-
-struct transcript {
-    unsigned references;
-    enum transcript_status status;
-    bool begun;
-    bool above;                 /* the writer was told to pause */
-
-    struct transcript_block *first, *last;
-    uint64_t events;
-    size_t held;                /* payload bytes in the blocks */
-    size_t high_water, low_water;
-
-    struct list readers;
-    struct transcript_writer writer;
-    struct transcript_facts facts;
-
-    struct arena arena;         /* the failure's text */
-    struct failure failure;
-};
-
-struct transcript *transcript_new(size_t high_water, size_t low_water)
+static struct transcript *make(size_t high_water, size_t low_water)
 {
     struct transcript *transcript = ALLOC_NEW(struct transcript);
 
-    transcript->references = 1;
+    atomic_init(&transcript->references, 1);
     transcript->high_water = high_water;
     transcript->low_water = low_water;
     transcript->facts.prompt_tokens = transcript->facts.completion_tokens = -1;
     list_init(&transcript->readers);
+    list_init(&transcript->waiting);
     arena_init(&transcript->arena);
+    return transcript;
+}
+
+struct transcript *transcript_new(size_t high_water, size_t low_water)
+{
+    struct transcript *transcript = make(high_water, low_water);
+
+    transcript->letting_go = true;
+    return transcript;
+}
+
+static void open_letter(struct letter *letter);
+
+struct transcript *transcript_new_shared(struct mailbox *home, const struct transcript_keeper *keeper,
+                                         size_t high_water, size_t low_water)
+{
+    struct transcript *transcript = make(high_water, low_water);
+    int r = uv_mutex_init(&transcript->lock);
+
+    assert(r == 0);
+    (void)r;
+    transcript->shared = true;
+    transcript->home = home;
+    transcript->keeper = *keeper;
+    transcript->born_ms = clock_ms();
+    letter_init(&transcript->letter, open_letter);
     return transcript;
 }
 
 struct transcript *transcript_ref(struct transcript *transcript)
 {
-    transcript->references++;
+    atomic_fetch_add_explicit(&transcript->references, 1, memory_order_relaxed);
     return transcript;
 }
 
 struct transcript *transcript_unref(struct transcript *transcript)
 {
-    if (!transcript || --transcript->references > 0)
+    if (!transcript || atomic_fetch_sub_explicit(&transcript->references, 1, memory_order_acq_rel) > 1)
         return NULL;
     while (transcript->first) {
         struct transcript_block *block = transcript->first;
@@ -72,7 +73,102 @@ struct transcript *transcript_unref(struct transcript *transcript)
         alloc_free(block);
     }
     arena_deinit(&transcript->arena);
+    if (transcript->shared)
+        uv_mutex_destroy(&transcript->lock);
     return alloc_free(transcript);
+}
+
+/* --- telling readers --- */
+
+/* Under the lock: nobody waits any more. Those on this thread are in what it returns, which is NEAR if there is a
+ * lock, to be woken when it is free. */
+static struct list *pick_waiting(struct transcript *transcript, struct list *near)
+{
+    if (!transcript->shared)
+        return &transcript->waiting;
+    list_init(near);
+    LIST_EACH(&transcript->waiting, node) {
+        struct reader *reader = LIST_ENTRY(node, struct reader, waiting);
+
+        list_remove(node);
+        if (transcript_is_near(transcript, reader))
+            list_append(near, node);
+        else
+            mailbox_post(reader->home, &reader->letter);
+    }
+    return near;
+}
+
+static void wake_near(struct list *near)
+{
+    struct list *node;
+
+    while ((node = list_first(near))) {
+        struct reader *reader = LIST_ENTRY(node, struct reader, waiting);
+
+        list_remove(node);
+        reader->wake(reader->data);
+    }
+}
+
+/* --- telling the keeper and the writer --- */
+
+static void tell_keeper(struct transcript *transcript, enum transcript_status status)
+{
+    struct transcript_keeper keeper = transcript->keeper;
+
+    transcript->keeper = (struct transcript_keeper){0};
+    if (keeper.ended)
+        keeper.ended(keeper.data, transcript, status);
+}
+
+void transcript_hear_drained(struct transcript *transcript)
+{
+    if (transcript->writer.drained)
+        transcript->writer.drained(transcript->writer.data);
+}
+
+void transcript_hear_abandoned(struct transcript *transcript)
+{
+    struct transcript_writer writer;
+    bool locked;
+
+    if (!transcript_grows(transcript))
+        return;
+    tell_keeper(transcript, TRANSCRIPT_GROWING);
+    locked = transcript_lock(transcript);
+    transcript_stop_keeping(transcript);
+    transcript_unlock(transcript, locked);
+    writer = transcript->writer;
+    transcript->writer = (struct transcript_writer){0};
+    if (writer.abandoned)
+        writer.abandoned(writer.data);
+}
+
+void transcript_post(struct transcript *transcript)
+{
+    if (transcript->letter_out)
+        return;
+    transcript->letter_out = true;
+    transcript_ref(transcript);
+    mailbox_post(transcript->home, &transcript->letter);
+}
+
+static void open_letter(struct letter *letter)
+{
+    struct transcript *transcript = LIST_ENTRY(letter, struct transcript, letter);
+    bool drained, abandoned, locked = transcript_lock(transcript);
+
+    transcript->letter_out = false;
+    drained = transcript->drained && !transcript->above;
+    transcript->drained = false;
+    abandoned = transcript->abandoned;
+    transcript_unlock(transcript, locked);
+    if (abandoned)
+        transcript_hear_abandoned(transcript);
+    else if (drained)
+        transcript_hear_drained(transcript);
+    transcript_unref(transcript);
 }
 
 /* --- the writer --- */
@@ -82,213 +178,220 @@ void transcript_set_writer(struct transcript *transcript, const struct transcrip
     transcript->writer = *writer;
 }
 
-static void wake_readers(struct transcript *transcript)
-{
-    LIST_EACH(&transcript->readers, node) {
-        struct reader *reader = LIST_ENTRY(node, struct reader, link);
-
-        reader->wake(reader->data);
-    }
-}
-
 void transcript_begin(struct transcript *transcript)
 {
-    transcript->begun = true;
+    atomic_store_explicit(&transcript->begun, true, memory_order_release);
 }
 
 bool transcript_begun(const struct transcript *transcript)
 {
-    return transcript->begun;
+    return atomic_load_explicit(&transcript->begun, memory_order_acquire);
 }
 
-struct transcript_facts *transcript_facts(struct transcript *transcript)
+/* Room for an event of KIND: streams get more of it, to be filled by what follows. */
+static size_t room_of_block(const struct transcript *transcript, enum chat_event_kind kind, size_t room)
 {
-    return &transcript->facts;
+    size_t usual = !transcript->shared ? PRIVATE_ROOM : kind <= EVENT_USAGE ? SHARED_ROOM : 0;
+
+    return room > usual ? room : usual;
 }
 
-/* A block with ROOM left at the end of the chain. */
-static struct transcript_block *block_with_room(struct transcript *transcript, size_t room)
+static void ask_keeper(struct transcript *transcript, size_t size)
+{
+    bool locked;
+
+    if (transcript->letting_go || !transcript->keeper.grow || transcript->keeper.grow(transcript->keeper.data, size))
+        return;
+    locked = transcript_lock(transcript);
+    transcript_stop_keeping(transcript);
+    transcript_unlock(transcript, locked);
+}
+
+/* The last block if there is ROOM in it, else a new one that is not in the chain yet. */
+static struct transcript_block *block_with_room(struct transcript *transcript, enum chat_event_kind kind, size_t room)
 {
     struct transcript_block *block = transcript->last;
-    size_t size = room > BLOCK_SIZE ? room : BLOCK_SIZE;
 
     if (block && block->room - block->used >= room)
         return block;
-    block = alloc_bytes(sizeof(*block) + size);
-    block->next = NULL;
-    block->used = 0;
-    block->room = (uint32_t)size;
-    if (transcript->last)
-        transcript->last->next = block;
-    else
-        transcript->first = block;
-    transcript->last = block;
+    room = room_of_block(transcript, kind, room);
+    ask_keeper(transcript, sizeof(*block) + room);
+    block = alloc_bytes(sizeof(*block) + room);
+    *block = (struct transcript_block){.room = (uint32_t)room};
     return block;
 }
 
-bool transcript_append(struct transcript *transcript, const struct chat_event *event)
+static void write_event(struct transcript_block *block, const struct chat_event *event, uint32_t at_ms)
 {
-    struct bytes payload = event->payload;
-    size_t room = ALIGN(sizeof(struct event_head) + payload.size);
-    struct transcript_block *block = block_with_room(transcript, room);
-    struct event_head head = {
-        .size = (uint32_t)payload.size,
+    struct transcript_event *head = (void *)(block->bytes + block->used);
+
+    *head = (struct transcript_event){
+        .size = (uint32_t)event->payload.size,
+        .at_ms = at_ms,
         .kind = (uint8_t)event->kind,
         .shape = (uint8_t)event->shape,
         .usage = event->usage,
     };
-
-    assert(payload.size == head.size);
-
-    memcpy(block->bytes + block->used, &head, sizeof(head));
-    if (payload.size)
-        memcpy(block->bytes + block->used + sizeof(head), payload.data, payload.size);
-    block->used += (uint32_t)room;
-    transcript->held += payload.size;
-    transcript->events++;
-    transcript->begun = true;
-    wake_readers(transcript);
-    if (transcript->held > transcript->high_water)
-        transcript->above = true;
-    return !transcript->above;
+    assert(event->payload.size == head->size);
+    if (head->size)
+        memcpy(head->payload, event->payload.data, head->size);
 }
 
-static void end(struct transcript *transcript, enum transcript_status status)
+/* Under the lock: BLOCK's next ROOM bytes are an event with SIZE bytes of payload. */
+static void publish(struct transcript *transcript, struct transcript_block *block, size_t room, size_t size)
 {
-    transcript->status = status;
+    uint64_t events = atomic_load_explicit(&transcript->events, memory_order_relaxed);
+
+    if (block != transcript->last) {
+        if (transcript->last)
+            transcript->last->next = block;
+        else
+            transcript->first = block;
+        transcript->last = block;
+        transcript->size += sizeof(*block) + block->room;
+    }
+    block->used += (uint32_t)room;
+    transcript->payload += size;
+    atomic_store_explicit(&transcript->events, events + 1, memory_order_release);
+    if (!transcript->letting_go)
+        return;
+    if (transcript->shared && list_empty(&transcript->readers))
+        transcript_pass_all(transcript);
+    if (transcript->payload - transcript->passed > transcript->high_water)
+        transcript->above = true;
+}
+
+static uint32_t time_of(const struct transcript *transcript, const struct chat_event *event)
+{
+    if (!transcript->shared)
+        return 0;
+    return event->at_ms ? event->at_ms : (uint32_t)(clock_ms() - transcript->born_ms);
+}
+
+bool transcript_append(struct transcript *transcript, const struct chat_event *event)
+{
+    size_t room = TRANSCRIPT_ALIGN(offsetof(struct transcript_event, payload) + event->payload.size);
+    struct transcript_block *block;
+    struct list picked, *near;
+    bool above, locked;
+
+    assert(transcript_grows(transcript));
+    block = block_with_room(transcript, event->kind, room);
+    write_event(block, event, time_of(transcript, event));
+    transcript_begin(transcript);
+    locked = transcript_lock(transcript);
+    publish(transcript, block, room, event->payload.size);
+    above = transcript->above;
+    near = pick_waiting(transcript, &picked);
+    transcript_unlock(transcript, locked);
+    wake_near(near);
+    return !above;
+}
+
+/* Nobody goes through the readers of a settled transcript, so they may leave without the lock. */
+static void dismiss_readers(struct transcript *transcript)
+{
+    LIST_EACH(&transcript->readers, node)
+        list_remove(node);
+}
+
+static void end(struct transcript *transcript, enum transcript_status status, const struct failure *failure)
+{
+    struct list picked, *near;
+    bool letter_out, locked;
+
+    assert(transcript_grows(transcript));
+    tell_keeper(transcript, status);
     transcript->writer = (struct transcript_writer){0};
-    wake_readers(transcript);
+    locked = transcript_lock(transcript);
+    letter_out = transcript->letter_out;
+    transcript->letter_out = false;
+    if (failure)
+        transcript->failure = failure_copy(&transcript->arena, failure);
+    near = pick_waiting(transcript, &picked);
+    if (transcript->shared && !transcript->beginning_gone)
+        dismiss_readers(transcript);
+    atomic_store_explicit(&transcript->status, status, memory_order_release);
+    transcript_unlock(transcript, locked);
+    if (letter_out) {
+        mailbox_withdraw(transcript->home, &transcript->letter);
+        transcript_unref(transcript); /* not the last one: the writer has its own */
+    }
+    wake_near(near);
 }
 
 void transcript_finish(struct transcript *transcript)
 {
-    end(transcript, TRANSCRIPT_FINISHED);
+    end(transcript, TRANSCRIPT_FINISHED, NULL);
 }
 
 void transcript_fail(struct transcript *transcript, const struct failure *failure)
 {
-    transcript->failure = failure_copy(&transcript->arena, failure);
-    end(transcript, TRANSCRIPT_FAILED);
+    end(transcript, TRANSCRIPT_FAILED, failure);
 }
 
-enum transcript_status transcript_status(const struct transcript *transcript)
+static struct bytes keep_text(struct arena *arena, struct bytes known, struct bytes told)
 {
-    return transcript->status;
+    if (bytes_equal(known, told))
+        return known;
+    return told.size ? arena_copy(arena, told) : BYTES_NONE;
 }
 
-uint64_t transcript_events(const struct transcript *transcript)
+void transcript_tell(struct transcript *transcript, const struct transcript_facts *facts)
 {
-    return transcript->events;
-}
+    struct transcript_facts told = *facts;
+    bool locked;
 
-size_t transcript_undelivered(const struct transcript *transcript)
-{
-    return transcript->held;
-}
-
-const struct failure *transcript_failure(const struct transcript *transcript)
-{
-    return transcript->status == TRANSCRIPT_FAILED ? &transcript->failure : NULL;
-}
-
-/* --- readers --- */
-
-void reader_init(struct reader *reader, struct transcript *transcript, void (*wake)(void *data), void *data)
-{
-    *reader = (struct reader){.transcript = transcript_ref(transcript), .wake = wake, .data = data};
-    list_append(&transcript->readers, &reader->link);
-}
-
-void reader_deinit(struct reader *reader)
-{
-    struct transcript *transcript = reader->transcript;
-
-    if (!transcript)
+    if (!transcript_grows(transcript))
         return;
-    reader->transcript = NULL;
-    list_remove(&reader->link);
-    if (list_empty(&transcript->readers) && transcript->writer.abandoned) {
-        struct transcript_writer writer = transcript->writer;
-
-        transcript->writer = (struct transcript_writer){0};
-        writer.abandoned(writer.data);
-    }
-    transcript_unref(transcript);
+    locked = transcript_lock(transcript);
+    told.backend = keep_text(&transcript->arena, transcript->facts.backend, facts->backend);
+    told.model = keep_text(&transcript->arena, transcript->facts.model, facts->model);
+    told.fingerprint = keep_text(&transcript->arena, transcript->facts.fingerprint, facts->fingerprint);
+    transcript->facts = told;
+    transcript_unlock(transcript, locked);
 }
 
-/* Every event before READER's place has been read by its only reader: give the blocks back. */
-static void let_go(struct reader *reader)
+/* --- anybody --- */
+
+struct transcript_facts transcript_facts(struct transcript *transcript)
 {
-    struct transcript *transcript = reader->transcript;
+    bool locked = transcript_lock(transcript);
+    struct transcript_facts facts = transcript->facts;
 
-    while (transcript->first != reader->block) {
-        struct transcript_block *block = transcript->first;
-
-        transcript->first = block->next;
-        alloc_free(block);
-    }
+    transcript_unlock(transcript, locked);
+    return facts;
 }
 
-/* The place of the next event, or false. */
-static bool advance(struct reader *reader)
+enum transcript_status transcript_status(struct transcript *transcript)
 {
-    struct transcript_block *block = reader->block ? reader->block : reader->transcript->first;
-
-    while (block && reader->offset >= block->used && block->next) {
-        block = block->next;
-        reader->offset = 0;
-    }
-    reader->block = block;
-    return block && reader->offset < block->used;
+    return atomic_load_explicit(&transcript->status, memory_order_acquire);
 }
 
-/* All was read: the last block starts anew, and the writer may go on. */
-static void caught_up(struct reader *reader)
+uint64_t transcript_events(struct transcript *transcript)
 {
-    if (reader->block) {
-        let_go(reader);
-        reader->block->used = 0;
-        reader->offset = 0;
-    }
+    return atomic_load_explicit(&transcript->events, memory_order_acquire);
 }
 
-static void maybe_drained(struct transcript *transcript)
+size_t transcript_undelivered(struct transcript *transcript)
 {
-    if (!transcript->above || transcript->held > transcript->low_water)
-        return;
-    transcript->above = false;
-    if (transcript->writer.drained)
-        transcript->writer.drained(transcript->writer.data);
+    bool locked = transcript_lock(transcript);
+    uint64_t undelivered = transcript->payload - transcript->passed;
+
+    transcript_unlock(transcript, locked);
+    return (size_t)undelivered;
 }
 
-int reader_next(struct reader *reader, struct chat_event *ret)
+size_t transcript_size(struct transcript *transcript)
 {
-    struct transcript *transcript = reader->transcript;
-    struct event_head head;
+    bool locked = transcript_lock(transcript);
+    size_t size = sizeof(*transcript) + transcript->size + transcript->arena.total;
 
-    if (!advance(reader)) {
-        caught_up(reader);
-        maybe_drained(transcript);
-        return transcript->status == TRANSCRIPT_GROWING    ? READER_E_EMPTY
-               : transcript->status == TRANSCRIPT_FINISHED ? READER_E_END
-                                                           : READER_E_FAILED;
-    }
-    let_go(reader);
-    memcpy(&head, reader->block->bytes + reader->offset, sizeof(head));
-    ret->kind = head.kind;
-    ret->shape = head.shape;
-    ret->usage = head.usage;
-    ret->payload = (struct bytes){reader->block->bytes + reader->offset + sizeof(head), head.size};
-    reader->offset += ALIGN(sizeof(head) + head.size);
-    reader->taken++;
-    transcript->held -= head.size;
-    maybe_drained(transcript);
-    return 0;
+    transcript_unlock(transcript, locked);
+    return size;
 }
 
-bool reader_ready(const struct reader *reader)
+const struct failure *transcript_failure(struct transcript *transcript)
 {
-    const struct transcript *transcript = reader->transcript;
-
-    return reader->taken < transcript->events || transcript->status != TRANSCRIPT_GROWING;
+    return transcript_status(transcript) == TRANSCRIPT_FAILED ? &transcript->failure : NULL;
 }

@@ -4,14 +4,23 @@
  * Being filled by a flight it is a live answer; finished, it is one that can be read again. A refusal is a transcript
  * that failed before its first event. Deliver reads them all the same way.
  *
- * A private transcript lets go of what its reader has taken. The undelivered part is counted, so that the writer can
- * be told to pause (above HIGH water) and to go on (below LOW water).
+ * A private transcript has one reader, on the writer's own thread, and lets go of what it has taken. The undelivered
+ * part is counted, so that the writer can be told to pause (above HIGH water) and to go on (below LOW water).
+ *
+ * A shared one has any number of readers on any threads and keeps everything, for those who come later; its writer is
+ * never paused. When its keeper will not hold more of it, it goes on as a private one does: it lets go of what its
+ * slowest reader has taken, the writer is paused for that one, and nobody can join any more. Once finished and kept it
+ * never changes again, and reading it takes no lock.
+ *
+ * The writer's functions are called on one thread, the one that made it (its home); a shared transcript's reader
+ * functions on the reader's own; references may be given and taken on any.
  */
 #pragma once
 
 #include "base/list.h"
 #include "chat/failure.h"
 #include "json/json_doc.h"
+#include "link/mailbox.h"
 
 /* Whose words a payload is in. */
 enum chat_shape { SHAPE_OPENAI, SHAPE_GOODFIRE };
@@ -28,7 +37,8 @@ struct chat_event {
     enum chat_event_kind kind;
     enum chat_shape shape;
     bool usage;           /* of a chunk: it has a member `usage` that is not null */
-    struct bytes payload; /* valid until the reader's next call, or its end */
+    uint32_t at_ms;       /* when it came, since the transcript was made. Appended with 0: now. Private ones: 0 */
+    struct bytes payload; /* a chunk's is one line. Valid until the reader's next call, or its end */
 };
 
 /* For the JSON of answers: bounded in bytes by their receivers; with log-probabilities they are nearly all nodes. */
@@ -38,34 +48,56 @@ enum transcript_status { TRANSCRIPT_GROWING, TRANSCRIPT_FINISHED, TRANSCRIPT_FAI
 
 struct transcript;
 
-/* How the writer hears of its readers. Each may be NULL. */
+/* How the writer hears of its readers, on its own thread. Each may be NULL. */
 struct transcript_writer {
     void (*drained)(void *data);   /* below LOW water after having been above HIGH */
     void (*abandoned)(void *data); /* the last reader left while it was growing */
     void *data;
 };
 
+/* Who keeps a shared transcript. Called on the writer's thread, no lock held. */
+struct transcript_keeper {
+    /* It wants to hold BYTES more. False: not beyond what it has; never asked again. */
+    bool (*grow)(void *data, size_t bytes);
+    /* It finished, failed, or was abandoned (its status is still TRANSCRIPT_GROWING then): once, before any reader
+     * hears of it. The last call. */
+    void (*ended)(void *data, struct transcript *transcript, enum transcript_status status);
+    void *data;
+};
+
 struct reader {
     struct transcript *transcript;
-    struct list link;
+    struct list link;               /* among the transcript's readers */
+    struct list waiting;            /* among those to be woken */
     struct transcript_block *block; /* where the cursor stands */
     size_t offset;
-    uint64_t taken;                 /* events read */
-    void (*wake)(void *data);       /* there is more, or the end came. Called from the writer's calls */
+    uint64_t taken, bytes;          /* events read, their payload */
+    bool joined;                    /* came while it was growing */
+    struct mailbox *home;           /* the reader's thread; NULL: the writer's */
+    struct letter letter;           /* says wake() from another thread */
+    void (*wake)(void *data);       /* there is more, or the end came. It may not call the transcript back */
     void *data;
 };
 
 enum { READER_E_EMPTY = 1, READER_E_END, READER_E_FAILED };
 
-/* What the writer knows about the making of the answer, for the log. Filled in as it becomes known. */
+/* What the writer knows about the making of the answer. Filled in as it becomes known. */
 struct transcript_facts {
     struct bytes backend;           /* its name in the configuration */
+    struct bytes model;             /* the model's name there */
+    struct bytes fingerprint;       /* what the answer tells of the system behind it; or none */
     unsigned attempts;              /* calls started */
     int64_t prompt_tokens, completion_tokens;   /* -1: the upstream did not tell */
     unsigned raw_status;            /* of an EVENT_RAW answer */
+    bool whole;                     /* every choice ended with a reason of its own accord: it may be remembered */
+    bool recalled;                  /* it was made earlier, and read from the second shelf */
+    uint64_t made_ms;               /* when it was complete, on the monotonic clock (base/clock.h); 0: not yet */
 };
 
 struct transcript *transcript_new(size_t high_water, size_t low_water);
+/* Shared, its writer on HOME's thread. The water marks count once the keeper has refused to hold more. */
+struct transcript *transcript_new_shared(struct mailbox *home, const struct transcript_keeper *keeper,
+                                         size_t high_water, size_t low_water);
 struct transcript *transcript_ref(struct transcript *transcript);
 struct transcript *transcript_unref(struct transcript *transcript);
 
@@ -81,20 +113,34 @@ void transcript_fail(struct transcript *transcript, const struct failure *failur
  * inside the answer only if a keepalive had to be sent. */
 void transcript_begin(struct transcript *transcript);
 bool transcript_begun(const struct transcript *transcript);
-struct transcript_facts *transcript_facts(struct transcript *transcript);
-enum transcript_status transcript_status(const struct transcript *transcript);
-uint64_t transcript_events(const struct transcript *transcript);
-size_t transcript_undelivered(const struct transcript *transcript);
+/* What is known now. The views are copied. After the end it is passed over. */
+void transcript_tell(struct transcript *transcript, const struct transcript_facts *facts);
+
+/* --- anybody --- */
+
+/* What was told last. The views live as long as the transcript. */
+struct transcript_facts transcript_facts(struct transcript *transcript);
+enum transcript_status transcript_status(struct transcript *transcript);
+uint64_t transcript_events(struct transcript *transcript);
+/* Bytes of payload it holds that some reader may still want. */
+size_t transcript_undelivered(struct transcript *transcript);
+/* Bytes of memory it takes. */
+size_t transcript_size(struct transcript *transcript);
 /* Only after READER_E_FAILED or transcript_fail(). Lives as long as the transcript. */
-const struct failure *transcript_failure(const struct transcript *transcript);
+const struct failure *transcript_failure(struct transcript *transcript);
 
 /* --- readers --- */
 
-/* READER starts at the first event and holds a reference until reader_deinit(). */
-void reader_init(struct reader *reader, struct transcript *transcript, void (*wake)(void *data), void *data);
-/* Leaves. The last reader to leave a growing transcript makes its writer hear `abandoned`. Twice is fine. */
+/* READER, on HOME's thread (NULL: the writer's), starts at the first event and holds a reference until reader_deinit().
+ * False, and nothing is held: the transcript was abandoned, or has let go of its beginning. */
+bool reader_init(struct reader *reader, struct transcript *transcript, struct mailbox *home, void (*wake)(void *data),
+                 void *data);
+/* Leaves; wake() does not come any more. The last reader to leave a growing transcript makes its writer hear
+ * `abandoned`: at once when both are on one thread, else by letter. Twice is fine. */
 void reader_deinit(struct reader *reader);
 /* The next event. READER_E_EMPTY: none yet, wake() will come. READER_E_END, READER_E_FAILED: no more will come. */
 int reader_next(struct reader *reader, struct chat_event *ret);
+/* The next event's at_ms without taking it; same codes. */
+int reader_peek(struct reader *reader, uint32_t *ret_at_ms);
 /* An event waits to be read (or the end does). */
-bool reader_ready(const struct reader *reader);
+bool reader_ready(struct reader *reader);

@@ -33,7 +33,7 @@ static bool is_literal(int family, struct bytes host)
     return inet_pton(family, text, &address) == 1;
 }
 
-static const char *read_unix(struct arena *arena, struct bytes path, struct bytes *ret)
+const char *address_read_unix(struct arena *arena, struct bytes path, struct bytes *ret)
 {
     if (path.size < 2 || path.data[0] != '/')
         return "a unix socket is written unix:/path, from the root";
@@ -72,7 +72,7 @@ const char *address_read(struct arena *arena, struct bytes text, struct config_a
     bool v6;
 
     if (bytes_start_with(text, BYTES("unix:"))) {
-        const char *wrong = read_unix(arena, bytes_skip(text, 5), &address.unix_path);
+        const char *wrong = address_read_unix(arena, bytes_skip(text, 5), &address.unix_path);
 
         if (!wrong)
             *ret = address;
@@ -110,22 +110,35 @@ static bool is_host_name(struct bytes host)
     return true;
 }
 
-static const char *read_authority(struct arena *arena, struct bytes text, struct config_backend *backend)
+const char *address_read_host(struct arena *arena, struct bytes text, uint16_t standard, struct config_address *ret)
 {
+    struct config_address address = {.port = standard};
     struct bytes host, port;
     bool v6;
 
-    if (bytes_find(text, BYTES("@")) < text.size)
-        return "no user or password in a URL: a key belongs in api_key";
     if (!split(text, &host, &port, &v6) || (port.size && port.data[0] != ':'))
         return "the host and port cannot be read";
     if (!(v6 ? is_literal(AF_INET6, host) : is_host_name(host)))
         return "the host is neither a name nor an IP address";
-    if (port.size && (!read_port(bytes_skip(port, 1), &backend->port) || backend->port == 0))
+    if (port.size && (!read_port(bytes_skip(port, 1), &address.port) || address.port == 0))
         return "the port must be a number from 1 to 65535";
-    if (!port.size)
-        backend->port = backend->tls ? 443 : 80;
-    backend->host = arena_copy(arena, host);
+    address.host = arena_copy(arena, host);
+    *ret = address;
+    return NULL;
+}
+
+static const char *read_authority(struct arena *arena, struct bytes text, struct config_backend *backend)
+{
+    struct config_address address;
+    const char *wrong;
+
+    if (bytes_find(text, BYTES("@")) < text.size)
+        return "no user or password in a URL: a key belongs in api_key";
+    wrong = address_read_host(arena, text, backend->tls ? 443 : 80, &address);
+    if (wrong)
+        return wrong;
+    backend->host = address.host;
+    backend->port = address.port;
     return NULL;
 }
 
@@ -161,7 +174,7 @@ const char *address_read_url(struct arena *arena, struct bytes text, struct conf
 
     backend->root = arena_copy(arena, BYTES(""));
     if (bytes_start_with(text, BYTES("unix:")))
-        return read_unix(arena, bytes_skip(text, 5), &backend->unix_path);
+        return address_read_unix(arena, bytes_skip(text, 5), &backend->unix_path);
     backend->tls = bytes_equal_nocase(head, https);
     if (backend->tls)
         text = bytes_skip(text, https.size);

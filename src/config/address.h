@@ -9,6 +9,11 @@
  * Views live in ARENA. */
 const char *address_read(struct arena *arena, struct bytes text, struct config_address *ret);
 
+/* "host", "host:port", "[v6]:port" of somebody to be asked: a name or an IP literal; without a port, STANDARD. */
+const char *address_read_host(struct arena *arena, struct bytes text, uint16_t standard, struct config_address *ret);
+/* "/path" */
+const char *address_read_unix(struct arena *arena, struct bytes path, struct bytes *ret);
+
 /* "http://host:port/v1", "https://...", "unix:/path": sets tls, host, port, unix_path, root and versionless
  * of BACKEND, whose kind must be known. NULL when that is done, else what is wrong; the text is never part of
  * it. */

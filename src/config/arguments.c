@@ -12,6 +12,7 @@
 const char arguments_help[] =
     "usage: embergate [-c FILE] [--listen ADDR] [--admin ADDR] [--backend URL]...\n"
     "                 [--workers N] [--check] [--version] [--help]\n"
+    "       embergate cache stats|purge ...   (see embergate cache --help)\n"
     "\n"
     "A gateway between programs and language models: the OpenAI chat completions API\n"
     "and the Goodfire API in front, any of their servers behind.\n"
@@ -23,7 +24,7 @@ const char arguments_help[] =
     "                     server it is and which models it has is found out by asking\n"
     "      --listen ADDR  where clients come in: IP:PORT, [IPv6]:PORT or unix:/PATH.\n"
     "                     Without: the file's, else 127.0.0.1:8080. Port 0: any\n"
-    "      --admin ADDR   where /metrics, /healthz and /readyz are, or off.\n"
+    "      --admin ADDR   where /metrics, /healthz, /readyz and /cache are, or off.\n"
     "                     Without: the file's, else 127.0.0.1:8081\n"
     "      --workers N    threads. Without: the file's, else one per core\n"
     "      --check        say what is wrong with the configuration, and exit\n"
@@ -34,7 +35,8 @@ const char arguments_help[] =
     "\n"
     "examples:\n"
     "  embergate -c conf/embergate.yaml\n"
-    "  embergate --backend http://127.0.0.1:8000\n";
+    "  embergate --backend http://127.0.0.1:8000\n"
+    "  embergate cache stats\n";
 
 enum { OPTION_LISTEN = 256, OPTION_ADMIN, OPTION_BACKEND, OPTION_WORKERS, OPTION_CHECK, OPTION_VERSION };
 
@@ -119,8 +121,12 @@ int arguments_init(struct arguments *arguments, int argc, char **argv, struct bu
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":c:h", options, NULL)) != -1)
         take(arguments, option, argv, errors);
-    for (int i = optind; i < argc; i++)
-        buffer_printf(errors, "unexpected argument %s (a file is given with -c FILE)\n", argv[i]);
+    for (int i = optind; i < argc; i++) {
+        bool cache = bytes_equal(bytes_of(argv[i]), BYTES("cache"));
+
+        buffer_printf(errors, "unexpected argument %s (%s)\n", argv[i],
+                      cache ? "it must come first: embergate cache stats -c FILE" : "a file is given with -c FILE");
+    }
     if (errors->size == before)
         return 0;
     buffer_append_text(errors, "embergate --help tells more\n");

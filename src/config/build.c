@@ -3,75 +3,11 @@
  */
 #include "config/build.h"
 
-#include "base/utf8.h"
 #include "config/address.h"
-#include "config/values.h"
 
-#include <errno.h>
 #include <sched.h>
 
 #define WORKERS_MAX 1024
-
-bool build_free_text(struct build *build, const struct tree_node *node, const char *raw, struct bytes *ret)
-{
-    struct bytes text = BYTES_NONE;
-
-    if (!raw)
-        return false;
-    switch (value_expand(&build->config->arena, bytes_of(raw), &text)) {
-    case VALUE_E_UNSET:
-        report_node(build->report, node, "the environment variable %.*s is not set", BYTES_ARG(text));
-        return false;
-    case VALUE_E_GRAMMAR:
-        report_node(build->report, node,
-                    "\"${\" must begin ${NAME}; write \"$${\" for the characters themselves");
-        return false;
-    }
-    if (!utf8_valid(text) || text.size == 0) {
-        report_node(build->report, node,
-                    text.size ? "is not valid UTF-8" : "is empty: the variable has no value");
-        return false;
-    }
-    *ret = text;
-    return true;
-}
-
-bool build_text(struct build *build, const struct tree_node *node, const char *raw, struct bytes *ret)
-{
-    struct bytes text;
-
-    if (!build_free_text(build, node, raw, &text))
-        return false;
-    for (size_t i = 0; i < text.size; i++) {
-        if ((unsigned char)text.data[i] >= 0x20 && text.data[i] != 0x7f)
-            continue;
-        report_node(build->report, node, "must not hold control characters (a line break at its end?)");
-        return false;
-    }
-    *ret = text;
-    return true;
-}
-
-void build_duration(struct build *build, const struct tree_node *node, const char *raw, bool zero,
-                    uint32_t *target)
-{
-    struct bytes text;
-    uint32_t ms = 0;
-    int r;
-
-    if (!build_text(build, node, raw, &text))
-        return;
-    r = value_duration(text, &ms);
-    if (r == -EINVAL)
-        report_node(build->report, node, "must be a duration such as 500ms, 10s, 5m or 1h, not %s",
-                    report_quote(build->report, node->text));
-    else if (r < 0)
-        report_node(build->report, node, "must be at most a week");
-    else if (ms == 0 && !zero)
-        report_node(build->report, node, "must not be 0");
-    else
-        *target = ms;
-}
 
 bool build_name_unsure(const struct tree_node *item, struct bytes name)
 {
@@ -204,6 +140,7 @@ void build_config(struct build *build, const struct raw *raw, const struct tree_
     build_workers(build, raw, root, overrides->workers);
     build_limits(build, raw->limits, tree_member(root, BYTES("limits")));
     build_timeouts(build, raw->timeouts, tree_member(root, BYTES("timeouts")), &waits);
+    build_cache(build, raw->cache, tree_member(root, BYTES("cache")));
     if (overrides->backend_count) {
         build_override_backends(build, overrides, &waits);
         return;

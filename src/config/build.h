@@ -31,6 +31,19 @@ bool build_free_text(struct build *build, const struct tree_node *node, const ch
 /* *TARGET is only changed when RAW is a good duration. ZERO: it may be none. */
 void build_duration(struct build *build, const struct tree_node *node, const char *raw, bool zero,
                     uint32_t *target);
+/* The same within bounds, given as they are written in a file: "1ms", "10s". */
+void build_duration_between(struct build *build, const struct tree_node *node, const char *raw, const char *least,
+                            const char *most, uint32_t *target);
+/* *TARGET is only changed when there is a size within the bounds. False after a complaint. */
+bool build_size(struct build *build, const struct tree_node *node, const char *raw, uint64_t least, uint64_t most,
+                uint64_t *target);
+/* "64k" where that is exact. Lives as long as the report. */
+const char *build_size_text(struct build *build, uint64_t size);
+/* RAW is one of WORDS: its index. False when RAW is NULL, or after a complaint. */
+bool build_word(struct build *build, const struct tree_node *node, const char *raw, const char *const *words,
+                size_t count, size_t *ret);
+/* "true" or "false". *TARGET is only changed by one of them. */
+void build_flag(struct build *build, const struct tree_node *node, const char *raw, bool *target);
 /* The entry ITEM has a name in the file, which is not (or not surely) NAME. */
 bool build_name_unsure(const struct tree_node *item, struct bytes name);
 /* PATH in the file's folder, unless it is absolute. */
@@ -43,6 +56,11 @@ void build_timeouts(struct build *build, const struct raw_timeouts *raw, const s
 /* Those of one backend, over the defaults that stand in *WAITS. */
 void build_waits(struct build *build, const struct raw_waits *raw, const struct tree_node *node,
                  struct config_timeouts *waits);
+/* What is remembered; before the models, whose policies begin with this one. */
+void build_cache(struct build *build, const struct raw_cache *raw, const struct tree_node *node);
+/* What RAW says otherwise than POLICY. RAW may be NULL. */
+void build_cache_policy(struct build *build, const struct raw_policy *raw, const struct tree_node *node,
+                        struct config_cache_policy *policy);
 void build_backends(struct build *build, const struct raw *raw, const struct tree_node *node,
                     const struct config_timeouts *waits);
 void build_override_backends(struct build *build, const struct config_overrides *overrides,

@@ -4,7 +4,6 @@
 #include "config/address.h"
 #include "base/utf8.h"
 #include "config/build.h"
-#include "config/suggest.h"
 
 #include <unistd.h>
 
@@ -44,27 +43,14 @@ static void read_name(struct build *build, const struct raw_backend *raw, const 
 static enum config_kind read_kind(struct build *build, const struct raw_backend *raw,
                                   const struct tree_node *node)
 {
-    struct nearest nearest = {0};
-    struct buffer words;
+    const char *words[KIND_COUNT - 1];
+    size_t at;
 
-    if (!build_text(build, node, raw->kind, &nearest.word))
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        words[i] = config_kind_name((enum config_kind)(KIND_AUTO + 1 + i));
+    if (!build_word(build, node, raw->kind, words, ARRAY_SIZE(words), &at))
         return KIND_AUTO;
-    for (int kind = KIND_AUTO + 1; kind < KIND_COUNT; kind++)
-        if (bytes_equal(nearest.word, bytes_of(config_kind_name((enum config_kind)kind))))
-            return (enum config_kind)kind;
-    nearest.word = node->text;
-    buffer_init(&words);
-    for (int kind = KIND_AUTO + 1; kind < KIND_COUNT; kind++) {
-        const char *word = config_kind_name((enum config_kind)kind);
-
-        nearest_try(&nearest, word);
-        buffer_printf(&words, "%s%s", words.size ? ", " : "", word);
-    }
-    buffer_append(&words, nearest_hint(build->report, &nearest));
-    report_node(build->report, node, "%s is none of %.*s", report_quote(build->report, node->text),
-                BYTES_ARG(buffer_bytes(&words)));
-    buffer_deinit(&words);
-    return KIND_AUTO;
+    return (enum config_kind)(KIND_AUTO + 1 + at);
 }
 
 /* Goes into a header, and never into a message. */
@@ -127,6 +113,8 @@ static void build_backend(struct build *build, const struct raw_backend *raw, co
     url_good = read_url(build, raw, node, backend);
     read_key(build, raw, tree_member(node, BYTES("api_key")), backend);
     read_ca_file(build, raw, tree_member(node, BYTES("ca_file")), url_good && !backend->tls, backend);
+    backend->seeds = backend->kind != KIND_SGLANG;
+    build_flag(build, tree_member(node, BYTES("seeds")), raw->seeds, &backend->seeds);
     if (raw->timeouts)
         build_waits(build, raw->timeouts, tree_member(node, BYTES("timeouts")), &backend->timeouts);
     if (tree_given(node, BYTES("echo")) && backend->kind != KIND_ECHO && backend->kind != KIND_AUTO)
@@ -143,6 +131,7 @@ static struct config_backend *next_backend(struct config *config, const struct c
 
     backend->timeouts = *waits;
     backend->echo_pace_ms = ECHO_PACE_MS;
+    backend->seeds = true;
     backend->index = config->backend_count;
     return backend;
 }

@@ -2,9 +2,6 @@
  * Sizes and times: one row each, with its default and its bounds.
  */
 #include "config/build.h"
-#include "config/values.h"
-
-#include <errno.h>
 
 #define KB (UINT64_C(1) << 10)
 #define MB (UINT64_C(1) << 20)
@@ -50,44 +47,6 @@ static const char *raw_text(const void *raw, size_t offset)
     return raw ? *(char *const *)(const void *)((const char *)raw + offset) : NULL;
 }
 
-/* "64k" where that is exact. */
-static struct bytes size_text(struct build *build, uint64_t size)
-{
-    static const char *const units[] = {"", "k", "m", "g"};
-    size_t unit = 0;
-
-    while (size && size % 1024 == 0 && unit + 1 < ARRAY_SIZE(units)) {
-        size /= 1024;
-        unit++;
-    }
-    return arena_printf(&build->report->arena, "%llu%s", (unsigned long long)size, units[unit]);
-}
-
-/* 0 when it is not known. */
-static uint64_t read_size(struct build *build, const struct size_row *row, const char *raw,
-                          const struct tree_node *node)
-{
-    struct bytes text, least, most;
-    uint64_t size;
-    int r;
-
-    if (!node || tree_is_null(node))
-        return row->standard;
-    if (!build_text(build, node, raw, &text))
-        return 0;
-    r = value_size(text, &size);
-    if (r == 0 && size >= row->least && size <= row->most)
-        return size;
-    least = size_text(build, row->least);
-    most = size_text(build, row->most);
-    if (r == -EINVAL)
-        report_node(build->report, node, "must be a size such as 512, 64k, 16m or 1g, not %s",
-                    report_quote(build->report, node->text));
-    else
-        report_node(build->report, node, "must be from %.*s to %.*s", BYTES_ARG(least), BYTES_ARG(most));
-    return 0;
-}
-
 static uint32_t read_count(struct build *build, const struct tree_node *node, const char *key,
                            const uint32_t *raw, uint32_t standard, uint32_t least, uint32_t most)
 {
@@ -108,8 +67,11 @@ void build_limits(struct build *build, const struct raw_limits *raw, const struc
     for (size_t i = 0; i < ARRAY_SIZE(size_rows); i++) {
         const struct size_row *row = &size_rows[i];
         char *target = (char *)limits + row->target;
-        uint64_t size = read_size(build, row, raw_text(raw, row->raw), tree_member(node, bytes_of(row->key)));
+        uint64_t size = row->standard;
 
+        if (!build_size(build, tree_member(node, bytes_of(row->key)), raw_text(raw, row->raw), row->least, row->most,
+                        &size))
+            size = 0; /* not known */
         if (row->width == sizeof(uint64_t))
             *(uint64_t *)(void *)target = size;
         else

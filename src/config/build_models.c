@@ -91,6 +91,8 @@ static void build_model(struct build *build, const struct raw_model *raw, const 
     build_params(build, raw->defaults, defaults, &model->defaults);
     build_params(build, raw->fixed, fixed, &model->fixed);
     build_compare_params(build, defaults, fixed);
+    model->cache = build->config->cache.policy;
+    build_cache_policy(build, raw->cache, tree_member(node, BYTES("cache")), &model->cache);
 }
 
 void build_models(struct build *build, const struct raw *raw, const struct tree_node *node)

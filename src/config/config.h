@@ -43,6 +43,8 @@ struct config_backend {
     struct bytes ca_file;
     struct config_timeouts timeouts;
     uint32_t echo_pace_ms;
+    bool seeds;                 /* it honours seeds: the same one gives the same answer (not SGLang, by default; true
+                                   of KIND_AUTO, where whoever finds out the kind knows better) */
     uint32_t index;             /* its place in config.backends */
 };
 
@@ -56,6 +58,40 @@ struct config_params {
     uint32_t count;
 };
 
+enum config_cache_when { CACHE_REPEATABLE, CACHE_NEVER, CACHE_ALWAYS };
+enum config_cache_scope { SCOPE_TENANT, SCOPE_TEAM, SCOPE_SHARED };
+enum config_cache_replay { REPLAY_INSTANT, REPLAY_PACED };
+
+/* What is remembered of one model's answers: the file's `cache`, and what a model's entry says otherwise. */
+struct config_cache_policy {
+    enum config_cache_when when;
+    enum config_cache_scope scope;
+    enum config_cache_replay replay;
+    uint32_t ttl_ms;
+    uint32_t audit_ppm;         /* hits in a million that are asked again */
+};
+
+#define CONFIG_DATABASE_MAX 65535
+
+struct config_redis {
+    bool used;
+    struct bytes host, unix_path;   /* one of the two */
+    uint16_t port;
+    struct bytes username, password;
+    uint32_t database;
+    struct bytes prefix;
+    uint32_t connect_ms, deadline_ms;
+    uint32_t value_bytes;       /* larger answers stay in the process */
+};
+
+struct config_cache {
+    struct config_cache_policy policy;
+    uint64_t memory;            /* bytes kept in the process; 0: none */
+    uint32_t entry_bytes;       /* the largest answer kept */
+    struct bytes secret;        /* keys the digests; or none */
+    struct config_redis redis;
+};
+
 struct config_model {
     struct bytes name;
     struct bytes *aliases;
@@ -64,6 +100,7 @@ struct config_model {
     uint32_t backend_count;
     struct bytes upstream;      /* its name there; the public name when the file is silent */
     struct config_params defaults, fixed;
+    struct config_cache_policy cache;
 };
 
 struct config_lora {
@@ -98,6 +135,7 @@ struct config {
     bool has_admin;
     uint32_t workers;           /* at least 1 */
     struct config_limits limits;
+    struct config_cache cache;
     uint32_t header_ms, body_ms, idle_ms, client_stall_ms, drain_ms, keepalive_ms;
     struct config_backend *backends;
     uint32_t backend_count;

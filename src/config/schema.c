@@ -56,6 +56,36 @@ static const cyaml_schema_field_t wait_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t redis_fields[] = {
+    TEXT("url", struct raw_redis, url),
+    TEXT("username", struct raw_redis, username),
+    TEXT("password", struct raw_redis, password),
+    COUNT("database", struct raw_redis, database),
+    TEXT("prefix", struct raw_redis, prefix),
+    TEXT("deadline", struct raw_redis, deadline),
+    TEXT("connect", struct raw_redis, connect),
+    TEXT("value", struct raw_redis, value),
+    CYAML_FIELD_END,
+};
+
+#define POLICY_FIELDS(type, prefix)                                                                          \
+    TEXT("when", type, prefix when), TEXT("scope", type, prefix scope), TEXT("ttl", type, prefix ttl),       \
+        TEXT("replay", type, prefix replay), TEXT("audit", type, prefix audit)
+
+static const cyaml_schema_field_t cache_fields[] = {
+    POLICY_FIELDS(struct raw_cache, policy.),
+    TEXT("memory", struct raw_cache, memory),
+    TEXT("entry", struct raw_cache, entry),
+    TEXT("secret", struct raw_cache, secret),
+    GROUP("redis", struct raw_cache, redis, redis_fields),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t policy_fields[] = {
+    POLICY_FIELDS(struct raw_policy, ),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t echo_fields[] = {
     TEXT("pace", struct raw_echo, pace),
     CYAML_FIELD_END,
@@ -69,6 +99,7 @@ static const cyaml_schema_field_t backend_fields[] = {
     TEXT("ca_file", struct raw_backend, ca_file),
     GROUP("timeouts", struct raw_backend, timeouts, wait_fields),
     GROUP("echo", struct raw_backend, echo, echo_fields),
+    TEXT("seeds", struct raw_backend, seeds),
     CYAML_FIELD_END,
 };
 
@@ -90,6 +121,7 @@ static const cyaml_schema_field_t model_fields[] = {
     TEXT("upstream", struct raw_model, upstream),
     GROUP("defaults", struct raw_model, defaults, param_fields),
     GROUP("fixed", struct raw_model, fixed, param_fields),
+    GROUP("cache", struct raw_model, cache, policy_fields),
     CYAML_FIELD_END,
 };
 
@@ -126,6 +158,7 @@ static const cyaml_schema_field_t root_fields[] = {
     COUNT("workers", struct raw, workers),
     GROUP("limits", struct raw, limits, limit_fields),
     GROUP("timeouts", struct raw, timeouts, timeout_fields),
+    GROUP("cache", struct raw, cache, cache_fields),
     LIST("backends", OPTIONAL, struct raw, backends, &backend_entry, 0, 256),
     LIST("models", OPTIONAL, struct raw, models, &model_entry, 0, 1000),
     LIST("variants", OPTIONAL, struct raw, variants, &variant_entry, 0, 1000),

@@ -53,9 +53,26 @@ struct raw_echo {
     char *pace;
 };
 
+/* Of the cache, and of one model. */
+struct raw_policy {
+    char *when, *scope, *ttl, *replay, *audit;
+};
+
+struct raw_redis {
+    char *url, *username, *password, *prefix, *deadline, *connect, *value;
+    uint32_t *database;
+};
+
+struct raw_cache {
+    struct raw_policy policy;
+    char *memory, *entry, *secret;
+    struct raw_redis *redis;
+};
+
 struct raw_backend {
     char *name, *kind;
     char *url, *api_key, *ca_file;
+    char *seeds;
     struct raw_waits *timeouts;
     struct raw_echo *echo;
 };
@@ -68,6 +85,7 @@ struct raw_model {
     uint32_t backends_count;
     char *upstream;
     struct raw_params *defaults, *fixed;
+    struct raw_policy *cache;
 };
 
 struct raw_lora {
@@ -89,6 +107,7 @@ struct raw {
     uint32_t *workers;
     struct raw_limits *limits;
     struct raw_timeouts *timeouts;
+    struct raw_cache *cache;
     struct raw_backend *backends;
     uint32_t backends_count;
     struct raw_model *models;

@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define WEEK_MS (7 * 24 * 3600 * 1000u)
-
 struct unit {
     struct bytes name;
     uint64_t factor;
@@ -44,21 +42,16 @@ static int number_with_unit(struct bytes text, const struct unit *units, size_t 
     return -EINVAL;
 }
 
-int value_duration(struct bytes text, uint32_t *ret_ms)
+int value_duration(struct bytes text, uint64_t *ret_ms)
 {
     static const struct unit units[] = {
-        {{"ms", 2}, 1}, {{"s", 1}, 1000}, {{"m", 1}, 60000}, {{"h", 1}, 3600000}};
-    uint64_t ms = 0;
-    int r = 0;
+        {{"ms", 2}, 1}, {{"s", 1}, 1000}, {{"m", 1}, 60000}, {{"h", 1}, 3600000}, {{"d", 1}, 86400000}};
 
-    if (!bytes_equal(text, BYTES("0")))
-        r = number_with_unit(text, units, ARRAY_SIZE(units), &ms);
-    if (r < 0)
-        return r;
-    if (ms > WEEK_MS)
-        return -ERANGE;
-    *ret_ms = (uint32_t)ms;
-    return 0;
+    if (bytes_equal(text, BYTES("0"))) {
+        *ret_ms = 0;
+        return 0;
+    }
+    return number_with_unit(text, units, ARRAY_SIZE(units), ret_ms);
 }
 
 int value_size(struct bytes text, uint64_t *ret)

@@ -5,8 +5,8 @@
 
 #include "base/arena.h"
 
-/* "500ms", "10s", "5m", "1h", "0". 0, -EINVAL, or -ERANGE above a week. */
-int value_duration(struct bytes text, uint32_t *ret_ms);
+/* "500ms", "10s", "5m", "1h", "7d", "0". 0, -EINVAL, or -ERANGE. */
+int value_duration(struct bytes text, uint64_t *ret_ms);
 
 /* "512", "64k", "16m", "1g": powers of 1024. 0, -EINVAL, or -ERANGE. */
 int value_size(struct bytes text, uint64_t *ret);

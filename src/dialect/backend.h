@@ -61,6 +61,8 @@ struct backend_answer {
     uint64_t choices_finished[BACKEND_CHOICES / 64];
     bool done;                  /* [DONE] was seen */
     int64_t prompt_tokens, completion_tokens;   /* -1 until the upstream told */
+    struct bytes fingerprint;   /* what it tells of the system behind it: system_fingerprint and model; or none */
+    bool unfit;                 /* a choice ended for a reason that says nothing of the question (content_filter) */
 };
 
 /* DOC has ANSWER_JSON_LIMITS; it may serve several answers by turns. */

@@ -12,6 +12,8 @@
 
 /* Nodes of a document that are worth keeping between answers. */
 #define KEEP_NODES 4096
+/* Longer ones are none. */
+#define FINGERPRINT_BYTES 120
 
 void backend_answer_init(struct backend_answer *answer, enum config_kind kind, const struct chat_request *request,
                          struct arena *arena, struct json_doc *doc)
@@ -64,10 +66,25 @@ static const struct {
     {"end_turn", "\"stop\""}, {"max_tokens", "\"length\""}, {"limit", "\"length\""},   {"tool_use", "\"tool_calls\""},
 };
 
+/* The ends that the same question would have again. */
+static const char *const repeatable[] = {"\"stop\"", "\"length\"", "\"tool_calls\"", "\"function_call\""};
+
 static const char *const breaks[] = {"abort", "error", "load", "unload"};
 
-static enum finish read_finish(const struct json_doc *doc, const struct json_node *reason, struct json_splice *splice)
+static bool is_repeatable(struct bytes reason)
 {
+    for (size_t i = 0; i < ARRAY_SIZE(repeatable); i++)
+        if (bytes_equal(reason, bytes_of(repeatable[i])))
+            return true;
+    return false;
+}
+
+static enum finish read_finish(struct backend_answer *answer, const struct json_node *reason,
+                               struct json_splice *splice)
+{
+    const struct json_doc *doc = answer->doc;
+    struct bytes told = json_raw(doc, reason);
+
     if (!reason || reason->type == JSON_NULL)
         return FINISH_NONE;
     if (reason->type != JSON_STRING)
@@ -84,8 +101,10 @@ static enum finish read_finish(const struct json_doc *doc, const struct json_nod
             continue;
         if (!bytes_equal(json_raw(doc, reason), bytes_of(finishes[i].ours)))
             json_splice_replace(splice, reason, bytes_of(finishes[i].ours));
+        told = bytes_of(finishes[i].ours);
         break;
     }
+    answer->unfit = answer->unfit || !is_repeatable(told);
     return FINISH_GOOD;
 }
 
@@ -137,7 +156,7 @@ static enum backend_verdict read_choice(struct backend_answer *answer, const str
 
     if (!json_is(choice, JSON_OBJECT) || !choice_index(doc, choice, &index))
         return fail(answer, FAIL_UPSTREAM_BAD, "The model server sent a choice that cannot be read.", ret_failure);
-    finish = read_finish(doc, reason, splice);
+    finish = read_finish(answer, reason, splice);
     if (finish == FINISH_BROKEN)
         return fail(answer, FAIL_UPSTREAM_BAD, "The model server broke the answer off.", ret_failure);
     if (!reason)
@@ -156,6 +175,19 @@ static void read_usage(struct backend_answer *answer, const struct json_node *us
         answer->prompt_tokens = count;
     if (json_i64(answer->doc, json_member(answer->doc, usage, BYTES("completion_tokens")), &count) == 0 && count >= 0)
         answer->completion_tokens = count;
+}
+
+/* The first event that tells counts. */
+static void read_fingerprint(struct backend_answer *answer)
+{
+    const struct json_doc *doc = answer->doc;
+    const struct json_node *root = json_root(doc);
+    struct bytes system = json_text(doc, json_member(doc, root, BYTES("system_fingerprint")), answer->arena);
+    struct bytes model = json_text(doc, json_member(doc, root, BYTES("model")), answer->arena);
+
+    if (answer->fingerprint.size || !system.size || system.size > FINGERPRINT_BYTES || model.size > FINGERPRINT_BYTES)
+        return;
+    answer->fingerprint = arena_printf(answer->arena, "%.*s %.*s", BYTES_ARG(system), BYTES_ARG(model));
 }
 
 static void splice_id(struct backend_answer *answer, struct json_splice *splice)
@@ -262,6 +294,8 @@ static enum backend_verdict read_object(struct backend_answer *answer, bool name
         return fail(answer, FAIL_UPSTREAM_BAD, "The model server sent an event whose choices cannot be read.",
                     ret_failure);
     read_usage(answer, usage);
+    if (answer->fingerprint.size == 0)
+        read_fingerprint(answer);
     arena_init(&cuts);
     verdict = read_chunk(answer, json_is(choices, JSON_ARRAY) ? choices : NULL, usage, &cuts, ret_event, ret_failure);
     arena_deinit(&cuts);
@@ -282,7 +316,7 @@ enum backend_verdict backend_read_event(struct backend_answer *answer, struct by
     struct bytes payload;
 
     if (!named_error && backend_frame_read(&answer->frame, data, &answer->scratch, &payload)) {
-        *ret_event = (struct chat_event){EVENT_CHUNK, shape_of(answer), false, payload};
+        *ret_event = (struct chat_event){.kind = EVENT_CHUNK, .shape = shape_of(answer), .payload = payload};
         return BACKEND_EVENT;
     }
     if (data.size == 0)
@@ -313,7 +347,7 @@ static bool read_whole_choice(struct backend_answer *answer, const struct json_n
     const struct json_doc *doc = answer->doc;
 
     return json_is(json_member(doc, choice, BYTES("message")), JSON_OBJECT) &&
-           read_finish(doc, json_member(doc, choice, BYTES("finish_reason")), splice) == FINISH_GOOD;
+           read_finish(answer, json_member(doc, choice, BYTES("finish_reason")), splice) == FINISH_GOOD;
 }
 
 static enum backend_verdict read_whole(struct backend_answer *answer, const struct json_node *choices,
@@ -331,7 +365,9 @@ static enum backend_verdict read_whole(struct backend_answer *answer, const stru
         if (!read_whole_choice(answer, choice, &splice))
             return fail(answer, FAIL_UPSTREAM_BAD, "The model server's answer is not complete.", ret_failure);
     read_usage(answer, json_member(doc, json_root(doc), BYTES("usage")));
-    *ret_event = (struct chat_event){EVENT_BODY, shape_of(answer), false, spliced(answer, &splice)};
+    read_fingerprint(answer);
+    *ret_event = (struct chat_event){
+        .kind = EVENT_BODY, .shape = shape_of(answer), .payload = spliced(answer, &splice)};
     return BACKEND_EVENT;
 }
 

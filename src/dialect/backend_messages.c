@@ -32,12 +32,22 @@ static int refuse(struct backend_draft *draft, const struct message *message, co
     return backend_draft_refuse(draft, FAIL_UNSUPPORTED, param, "'%s': %s.", param, what);
 }
 
+static bool has_null(const struct json_doc *doc, const struct json_node *object)
+{
+    for (const struct json_node *key = json_first(doc, object); key; key = json_after(doc, object, key))
+        if (json_is(json_value(doc, key), JSON_NULL))
+            return true;
+    return false;
+}
+
 /* Members that may be null or absent alike, as histories carry them that were answers once. */
 static void drop_nulls(struct backend_draft *draft, const struct json_node *node)
 {
     static const char *const names[] = {"refusal", "audio", "function_call", "tool_calls", "name", "annotations"};
     const struct json_doc *doc = draft->request->doc;
 
+    if (!has_null(doc, node))
+        return;
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         const struct json_node *value = json_member(doc, node, bytes_of(names[i]));
 

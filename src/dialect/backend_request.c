@@ -62,31 +62,28 @@ static void steer(struct backend_draft *draft)
         backend_draft_extra(draft, BYTES("lora"), steering->lora, false);
 }
 
-static void name_model(struct backend_draft *draft)
+struct bytes backend_draft_model(const struct backend_draft *draft)
 {
     const struct chat_steering *steering = draft->ask->steering;
-    struct bytes name = draft->ask->upstream_model;
+    bool adapted = draft->quirks->steering == STEER_ADAPTER && steering && steering->adapter.size;
 
-    if (draft->quirks->steering == STEER_ADAPTER && steering && steering->adapter.size)
-        name = steering->adapter;
-    if (name.size && (!draft->value[FIELD_MODEL].data || !bytes_equal(name, draft->request->model)))
-        draft->value[FIELD_MODEL] = backend_json_string(draft->ask->arena, name);
+    return adapted ? steering->adapter : draft->ask->upstream_model;
 }
 
-static bool says(const struct json_node *value)
+static void name_model(struct backend_draft *draft)
 {
-    return value && !json_is(value, JSON_NULL);
+    struct bytes name = backend_draft_model(draft);
+
+    if (name.size && (!draft->value[FIELD_MODEL].data || !bytes_equal(name, draft->request->model)))
+        draft->value[FIELD_MODEL] = backend_json_string(draft->ask->arena, name);
 }
 
 /* A trailing assistant message is the beginning of the answer, unless the client says itself what it is. */
 static void continue_prefill(struct backend_draft *draft)
 {
-    const struct json_doc *doc = draft->request->doc;
-    const struct json_node *root = json_root(doc);
-
     if (!draft->quirks->prefill_asked || !backend_prefilled(draft->request) ||
-        says(json_member(doc, root, BYTES("add_generation_prompt"))) ||
-        says(json_member(doc, root, BYTES("continue_final_message"))))
+        backend_draft_said(draft, BYTES("add_generation_prompt")) ||
+        backend_draft_said(draft, BYTES("continue_final_message")))
         return;
     backend_draft_extra(draft, BYTES("add_generation_prompt"), BYTES("false"), true);
     backend_draft_extra(draft, BYTES("continue_final_message"), BYTES("true"), true);
@@ -106,32 +103,6 @@ int backend_draft_prompt(struct backend_draft *draft)
 
 /* --- what a kind cannot do --- */
 
-static bool empty(const struct backend_draft *draft, enum chat_field field)
-{
-    struct bytes value = draft->value[field];
-    size_t at = 1;
-
-    if (value.data[0] != '[' && value.data[0] != '{')
-        return false;
-    while (at < value.size && strchr(" \t\r\n", value.data[at]))
-        at++;
-    return at + 1 == value.size;
-}
-
-static bool zero(const struct backend_draft *draft, enum chat_field field)
-{
-    double number;
-
-    return backend_draft_number(draft, field, &number) && number == 0;
-}
-
-static bool one(const struct backend_draft *draft, enum chat_field field)
-{
-    double number;
-
-    return backend_draft_number(draft, field, &number) && number == 1;
-}
-
 static bool off(const struct backend_draft *draft, enum chat_field field)
 {
     double number;
@@ -139,27 +110,12 @@ static bool off(const struct backend_draft *draft, enum chat_field field)
     return backend_draft_number(draft, field, &number) && number <= 0;
 }
 
-static bool untrue(const struct backend_draft *draft, enum chat_field field)
-{
-    return bytes_equal(draft->value[field], BYTES("false"));
-}
-
 /* The tools may be used or not as the model likes, or there are none. */
 static bool free_choice(const struct backend_draft *draft, enum chat_field field)
 {
-    if (bytes_equal(draft->value[field], BYTES("\"none\"")))
+    if (backend_draft_word(draft, field, "none"))
         return !draft->value[FIELD_TOOLS].data && !draft->value[FIELD_FUNCTIONS].data;
-    return bytes_equal(draft->value[field], BYTES("\"auto\""));
-}
-
-static bool plain_text(const struct backend_draft *draft, enum chat_field field)
-{
-    const struct json_doc *doc = draft->request->doc;
-    const struct json_node *node = backend_draft_node(draft, field);
-
-    if (json_is(node, JSON_ARRAY))
-        return json_length(doc, node) == 1 && json_text_is(doc, json_first(doc, node), BYTES("text"));
-    return json_text_is(doc, json_member(doc, node, BYTES("type")), BYTES("text"));
+    return backend_draft_word(draft, field, "auto");
 }
 
 #define ON(kind) (1u << (kind))
@@ -172,20 +128,20 @@ static const struct {
     bool (*harmless)(const struct backend_draft *draft, enum chat_field field);
     const char *why;
 } unknown[] = {
-    {ON(KIND_GOODFIRE), FIELD_TOOLS, empty, "has no tools"},
-    {ON(KIND_GOODFIRE), FIELD_FUNCTIONS, empty, "has no functions"},
-    {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_N, one, "gives one choice per request"},
-    {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_LOGIT_BIAS, empty, "has no logit_bias"},
+    {ON(KIND_GOODFIRE), FIELD_TOOLS, backend_draft_empty, "has no tools"},
+    {ON(KIND_GOODFIRE), FIELD_FUNCTIONS, backend_draft_empty, "has no functions"},
+    {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_N, backend_draft_one, "gives one choice per request"},
+    {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_LOGIT_BIAS, backend_draft_empty, "has no logit_bias"},
     {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_TOOL_CHOICE, free_choice, "has no tool_choice"},
     {ON(KIND_GOODFIRE), FIELD_FUNCTION_CALL, free_choice, "has no functions"},
-    {ON(KIND_GOODFIRE), FIELD_LOGPROBS, untrue, "gives no log-probabilities with a chat"},
-    {ON(KIND_GOODFIRE), FIELD_TOP_LOGPROBS, zero, "gives no log-probabilities with a chat"},
-    {ON(KIND_GOODFIRE), FIELD_RESPONSE_FORMAT, plain_text, "answers in plain text only"},
-    {ON(KIND_GOODFIRE), FIELD_MODALITIES, plain_text, "answers in text only"},
-    {ON(KIND_GOODFIRE), FIELD_FREQUENCY_PENALTY, zero, "has no penalties"},
-    {ON(KIND_GOODFIRE), FIELD_PRESENCE_PENALTY, zero, "has no penalties"},
+    {ON(KIND_GOODFIRE), FIELD_LOGPROBS, backend_draft_untrue, "gives no log-probabilities with a chat"},
+    {ON(KIND_GOODFIRE), FIELD_TOP_LOGPROBS, backend_draft_zero, "gives no log-probabilities with a chat"},
+    {ON(KIND_GOODFIRE), FIELD_RESPONSE_FORMAT, backend_draft_plain_text, "answers in plain text only"},
+    {ON(KIND_GOODFIRE), FIELD_MODALITIES, backend_draft_plain_text, "answers in text only"},
+    {ON(KIND_GOODFIRE), FIELD_FREQUENCY_PENALTY, backend_draft_zero, "has no penalties"},
+    {ON(KIND_GOODFIRE), FIELD_PRESENCE_PENALTY, backend_draft_zero, "has no penalties"},
     {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_TOP_K, off, "has no top_k"},
-    {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_MIN_P, zero, "has no min_p"},
+    {ON(KIND_GOODFIRE) | ON(KIND_OLLAMA), FIELD_MIN_P, backend_draft_zero, "has no min_p"},
 };
 
 static int refuse_unknown(struct backend_draft *draft)
@@ -219,11 +175,11 @@ static int drop_company(struct backend_draft *draft)
         return 0;
     for (size_t i = 0; i < ARRAY_SIZE(company_members); i++)
         draft->value[company_members[i]] = BYTES_NONE;
-    if (zero(draft, FIELD_FREQUENCY_PENALTY))
+    if (backend_draft_zero(draft, FIELD_FREQUENCY_PENALTY))
         draft->value[FIELD_FREQUENCY_PENALTY] = BYTES_NONE;
-    if (zero(draft, FIELD_PRESENCE_PENALTY))
+    if (backend_draft_zero(draft, FIELD_PRESENCE_PENALTY))
         draft->value[FIELD_PRESENCE_PENALTY] = BYTES_NONE;
-    if (draft->value[FIELD_LOGIT_BIAS].data && empty(draft, FIELD_LOGIT_BIAS))
+    if (draft->value[FIELD_LOGIT_BIAS].data && backend_draft_empty(draft, FIELD_LOGIT_BIAS))
         draft->value[FIELD_LOGIT_BIAS] = BYTES_NONE;
     return 0;
 }
@@ -247,14 +203,14 @@ static int settle_sampling(struct backend_draft *draft)
     }
     fill(draft, FIELD_TOP_K, quirks->top_k);
     fill(draft, FIELD_MIN_P, quirks->min_p);
-    if (draft->ask->kind == KIND_SGLANG && zero(draft, FIELD_TOP_K))
+    if (draft->ask->kind == KIND_SGLANG && backend_draft_zero(draft, FIELD_TOP_K))
         draft->value[FIELD_TOP_K] = BYTES("-1");
-    if (quirks->positive_top_p && zero(draft, FIELD_TOP_P)) {
+    if (quirks->positive_top_p && backend_draft_zero(draft, FIELD_TOP_P)) {
         draft->value[FIELD_TEMPERATURE] = BYTES("0");
         draft->value[FIELD_TOP_P] = BYTES("1");
     }
-    if (quirks->greedy_alone && zero(draft, FIELD_TEMPERATURE) && backend_draft_number(draft, FIELD_N, &choices) &&
-        choices > 1)
+    if (quirks->greedy_alone && backend_draft_zero(draft, FIELD_TEMPERATURE) &&
+        backend_draft_number(draft, FIELD_N, &choices) && choices > 1)
         return backend_draft_refuse(draft, FAIL_UNSUPPORTED, "n",
                                     "'n': several choices would all be the same at temperature 0, and this model's "
                                     "backend (%s) refuses that; ask for one, or raise the temperature.",
@@ -265,20 +221,13 @@ static int settle_sampling(struct backend_draft *draft)
 static int settle_seed(struct backend_draft *draft)
 {
     const int64_t modulus = INT64_C(1) << 32;
-    double wide;
     int64_t seed;
 
     /* No seed, said with a number. */
     if (draft->quirks->plain_members && bytes_equal(draft->value[FIELD_SEED], BYTES("-1")))
         draft->value[FIELD_SEED] = BYTES_NONE;
-    if (!draft->quirks->seed_modulo || !draft->value[FIELD_SEED].data)
-        return 0;
-    if (bytes_to_i64(draft->value[FIELD_SEED], &seed) < 0) {
-        if (!backend_draft_number(draft, FIELD_SEED, &wide) || !(wide > -9e18 && wide < 9e18))
-            return 0;
-        seed = (int64_t)wide;
-    }
-    if (seed != -1 && (seed < 0 || seed >= modulus))
+    if (draft->quirks->seed_modulo && backend_draft_whole(draft, FIELD_SEED, &seed) && seed != -1 &&
+        (seed < 0 || seed >= modulus))
         draft->value[FIELD_SEED] =
             arena_printf(draft->ask->arena, "%lld", (long long)((seed % modulus + modulus) % modulus));
     return 0;
@@ -365,10 +314,7 @@ static int settle_stream_options(struct backend_draft *draft)
 /* Code that SGLang would run. */
 static int refuse_code(struct backend_draft *draft)
 {
-    const struct json_doc *doc = draft->request->doc;
-    const struct json_node *code = json_member(doc, json_root(doc), BYTES("custom_logit_processor"));
-
-    if (draft->ask->kind != KIND_SGLANG || !code || code->type == JSON_NULL)
+    if (draft->ask->kind != KIND_SGLANG || !backend_draft_said(draft, BYTES("custom_logit_processor")))
         return 0;
     return backend_draft_refuse(draft, FAIL_UNSUPPORTED, "custom_logit_processor",
                                 "'custom_logit_processor' is code for the model server to run; it is not passed on.");
@@ -377,14 +323,13 @@ static int refuse_code(struct backend_draft *draft)
 /* llama-server has a third name for the output limit, which wins over the others there: it is one of them here. */
 static void take_third_limit(struct backend_draft *draft)
 {
-    const struct json_doc *doc = draft->request->doc;
-    const struct json_node *root = json_root(doc), *limit = json_member(doc, root, BYTES("n_predict"));
+    const struct json_node *limit;
 
-    if (draft->ask->kind != KIND_LLAMA_SERVER || !limit || limit->type == JSON_NULL)
+    if (draft->ask->kind != KIND_LLAMA_SERVER || !(limit = backend_draft_said(draft, BYTES("n_predict"))))
         return;
     if (!draft->limit.data)
-        draft->limit = json_raw(doc, limit);
-    json_splice_remove(&draft->splice, root, limit - 1);
+        draft->limit = json_raw(draft->request->doc, limit);
+    backend_draft_extra(draft, BYTES("n_predict"), BYTES_NONE, false);
 }
 
 static int settle_params(struct backend_draft *draft)
@@ -399,14 +344,22 @@ static int (*const steps[])(struct backend_draft *draft) = {
     settle_sampling,      settle_seed,   settle_stop,    settle_stream_options,
 };
 
+int backend_draft_settle(struct backend_draft *draft)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(steps); i++)
+        r = steps[i](draft);
+    return r;
+}
+
 int backend_write_request(const struct backend_ask *ask, struct backend_request *ret, struct failure *ret_failure)
 {
     struct backend_draft draft;
-    int r = 0;
+    int r;
 
     backend_draft_init(&draft, ask, ret_failure);
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(steps); i++)
-        r = steps[i](&draft);
+    r = backend_draft_settle(&draft);
     if (r < 0)
         return r;
     *ret = (struct backend_request){

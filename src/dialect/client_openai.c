@@ -42,18 +42,6 @@ static void write_failure_event(struct client_stream *stream, const struct failu
 
 /* --- events that pass --- */
 
-/* A line end in a payload can only be white space between two tokens, but here it would end the event's line.
- */
-static void straighten(char *at, size_t size)
-{
-    char *end = at + size;
-
-    for (char *line = at; (line = memchr(line, '\n', (size_t)(end - line))) != NULL;)
-        *line++ = ' ';
-    for (char *line = at; (line = memchr(line, '\r', (size_t)(end - line))) != NULL;)
-        *line++ = ' ';
-}
-
 static void write_data(struct buffer *out, struct bytes payload)
 {
     static const char before[] = {'d', 'a', 't', 'a', ':', ' '};
@@ -61,10 +49,8 @@ static void write_data(struct buffer *out, struct bytes payload)
 
     memcpy(at, before, sizeof(before));
     at += sizeof(before);
-    if (payload.size) {
+    if (payload.size)
         memcpy(at, payload.data, payload.size);
-        straighten(at, payload.size);
-    }
     memcpy(at + payload.size, "\n\n", 2);
     out->size += sizeof(before) + payload.size + 2;
 }
@@ -89,7 +75,6 @@ static bool member_span(const struct json_doc *doc, struct bytes name, uint32_t 
 static int write_without_usage(struct client_stream *stream, struct bytes payload, struct buffer *out)
 {
     uint32_t start, end;
-    size_t written;
 
     if (told_parse(stream, payload))
         return CLIENT_E_UNTELLABLE;
@@ -98,10 +83,8 @@ static int write_without_usage(struct client_stream *stream, struct bytes payloa
         return 0;
     }
     buffer_append(out, BYTES("data: "));
-    written = out->size;
     buffer_append(out, (struct bytes){payload.data, start});
     buffer_append(out, bytes_skip(payload, end));
-    straighten(out->data + written, out->size - written);
     buffer_append(out, BYTES("\n\n"));
     return 0;
 }

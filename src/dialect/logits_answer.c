@@ -107,7 +107,7 @@ enum logits_verdict logits_write_answer(struct logits_talk *talk)
     order_entries(talk);
     write_entries(talk, &talk->answer);
     write_unanswered(talk, &talk->answer);
-    json_write_member_string(&talk->answer, "model", talk->ask.request->model);
+    json_write_member_string(&talk->answer, "model", talk->ask.upstream_model);
     buffer_append_char(&talk->answer, '}');
     return LOGITS_DONE;
 }

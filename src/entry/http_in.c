@@ -24,7 +24,7 @@ struct http_in {
     uint8_t state;
     uint8_t lenient_flags;      /* llhttp's, as they were after the last head */
 
-    struct buffer head;
+    struct buffer head, joined; /* joined: a field of more than one line */
     struct http_filter filter;
     struct http_request request;
 
@@ -44,8 +44,10 @@ struct http_in *http_in_new(const struct http_in_limits *limits)
 
 struct http_in *http_in_free(struct http_in *in)
 {
-    if (in)
-        buffer_deinit(&in->head);
+    if (!in)
+        return NULL;
+    buffer_deinit(&in->head);
+    buffer_deinit(&in->joined);
     return alloc_free(in);
 }
 
@@ -91,8 +93,9 @@ static int on_field_complete(llhttp_t *parser)
     struct reading *reading = parser->data;
     struct bytes value = reading->value, name = reading->name;
 
-    /* Up to the CR that the filter saw: some rules mind the spaces that llhttp cuts off. */
-    if (value.data)
+    /* Up to the CR that the filter saw: some rules mind the spaces that llhttp cuts off. An empty value is told where
+     * the next line begins, and stays empty. */
+    if (value.size)
         value.size = (size_t)((const char *)rawmemchr(value.data, '\r') - value.data);
     reading->name = reading->value = BYTES_NONE;
     reading->count++;
@@ -151,7 +154,7 @@ static bool readers_agree(const struct http_in *in, const struct reading *readin
 
 static bool read_by_llhttp(struct http_in *in)
 {
-    struct reading reading = {.in = in};
+    struct reading reading = {.in = in, .rules.joined = &in->joined};
     llhttp_errno_t error;
     llhttp_t parser;
 
@@ -279,7 +282,7 @@ enum failure_kind http_in_error(const struct http_in *in, const char **ret_messa
 
 size_t http_in_held(const struct http_in *in)
 {
-    return in->head.capacity;
+    return in->head.capacity + in->joined.capacity;
 }
 
 unsigned http_in_lenient_flags(const struct http_in *in)
@@ -290,6 +293,7 @@ unsigned http_in_lenient_flags(const struct http_in *in)
 void http_in_reset(struct http_in *in)
 {
     buffer_clear(&in->head, KEPT_BYTES);
+    buffer_clear(&in->joined, 0);
     in->state = IN_HEAD;
     in->filter = (struct http_filter){0};
     in->request = (struct http_request){0};

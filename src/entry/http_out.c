@@ -111,6 +111,18 @@ static void append_framing(const struct http_head *head, struct buffer *out)
         buffer_append(out, BYTES("connection: keep-alive\r\n"));
 }
 
+/* Where the answer came from. */
+static void append_cache(const struct http_head *head, struct buffer *out)
+{
+    field(out, BYTES("x-embergate-cache: "), bytes_of(head->cache));
+    if (head->cache_reason)
+        field(out, BYTES("x-embergate-cache-reason: "), bytes_of(head->cache_reason));
+    if (head->cache_key.size)
+        field(out, BYTES("x-embergate-cache-key: "), head->cache_key);
+    if (head->has_age)
+        number_field(out, BYTES("age: "), head->age_s);
+}
+
 void http_out_head(const struct http_head *head, struct buffer *out)
 {
     buffer_reserve(out, 512);
@@ -134,6 +146,8 @@ void http_out_head(const struct http_head *head, struct buffer *out)
     }
     if (head->no_retry)
         buffer_append(out, BYTES("x-should-retry: false\r\n"));
+    if (head->cache)
+        append_cache(head, out);
     append_framing(head, out);
     buffer_append(out, BYTES("\r\n"));
 }

@@ -18,6 +18,11 @@ struct http_head {
     const char *allow;          /* Allow, or NULL */
     uint32_t retry_after_ms;    /* retry-after and retry-after-ms, or 0 */
     bool no_retry;              /* x-should-retry: false */
+    const char *cache;          /* x-embergate-cache; NULL: none of the next four either */
+    const char *cache_reason;   /* x-embergate-cache-reason, or NULL */
+    struct bytes cache_key;     /* x-embergate-cache-key, or none */
+    bool has_age;
+    uint32_t age_s;             /* Age */
 };
 
 /* The whole head with its blank line. Date is the wall clock's, formatted once a second per thread. */

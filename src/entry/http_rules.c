@@ -17,11 +17,10 @@ static const struct {
 /* Beside the fields above: what RFC 9110 6.5.1 forbids in a trailer, as far as it could ever matter to
  * anybody. */
 static const char *const head_only[] = {
-    "age", "cache-control", "cookie", "date", "expires", "forwarded", "if-match", "if-modified-since",
-    "if-none-match", "if-range", "if-unmodified-since", "keep-alive", "location", "max-forwards", "pragma",
+    "age", "cookie", "date", "expires", "forwarded", "if-match", "if-modified-since", "if-none-match",
+    "if-range", "if-unmodified-since", "keep-alive", "location", "max-forwards", "pragma",
     "proxy-authenticate", "proxy-authorization", "proxy-connection", "range", "retry-after", "set-cookie",
-    "te",
-    "trailer", "vary", "warning", "www-authenticate",
+    "te", "trailer", "vary", "warning", "www-authenticate",
 };
 
 static const struct {
@@ -176,6 +175,15 @@ static void read_connection(struct http_rules *rules, struct bytes value)
     }
 }
 
+/* One more line of a list: as if all were one (RFC 9110 5.3). */
+static void join(struct buffer *joined, struct bytes first, struct bytes value)
+{
+    if (joined->size == 0)
+        buffer_append(joined, bytes_trim(first));
+    buffer_append(joined, BYTES(", "));
+    buffer_append(joined, bytes_trim(value));
+}
+
 bool http_rules_field(struct http_rules *rules, struct bytes name, struct bytes value,
                       struct http_fault *fault)
 {
@@ -198,6 +206,8 @@ bool http_rules_field(struct http_rules *rules, struct bytes name, struct bytes 
                            "Transfer-Encoding must be one field saying chunked.");
     else if (fields[field].once)
         return http_refuse(fault, FAIL_BAD_HTTP, "A header that may come once came twice.");
+    else if (field == HTTP_FIELD_CACHE)
+        join(rules->joined, rules->values[field], value);
     rules->counts[field] = 1;
     return true;
 }
@@ -287,6 +297,8 @@ bool http_rules_head(const struct http_rules *rules, struct http_request *reques
     request->accept = bytes_trim(rules->values[HTTP_FIELD_ACCEPT]);
     request->request_id = bytes_trim(rules->values[HTTP_FIELD_REQUEST_ID]);
     request->user_agent = bytes_trim(rules->values[HTTP_FIELD_AGENT]);
+    request->cache_control = bytes_trim(rules->joined->size ? buffer_bytes(rules->joined)
+                                                            : rules->values[HTTP_FIELD_CACHE]);
     return check_host(rules, request->minor, fault) && check_framing(rules, request, fault) &&
            check_expect(rules, request, fault) && check_upgrade(rules, request, fault);
 }

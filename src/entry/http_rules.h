@@ -19,14 +19,16 @@
     X(TYPE, "content-type", true)                                                                            \
     X(ACCEPT, "accept", false)                                                                               \
     X(REQUEST_ID, "x-request-id", false)                                                                     \
-    X(AGENT, "user-agent", false)
+    X(AGENT, "user-agent", false)                                                                            \
+    X(CACHE, "cache-control", false)
 
 #define HTTP_FIELD_ENUM(field, name, once) HTTP_FIELD_##field,
 enum http_field { HTTP_FIELDS(HTTP_FIELD_ENUM) HTTP_FIELD_COUNT };
 #undef HTTP_FIELD_ENUM
 
-/* What was seen of one head. Zeroed before the first field. */
+/* What was seen of one head. Zeroed before the first field, but for `joined`. */
 struct http_rules {
+    struct buffer *joined;                  /* empty; Cache-Control when it came in more than one line */
     struct bytes values[HTTP_FIELD_COUNT];  /* the first of each name */
     uint8_t counts[HTTP_FIELD_COUNT];       /* saturating */
     bool says_close, says_keep_alive;
@@ -39,7 +41,7 @@ bool http_rules_line(struct bytes line, struct http_request *request, struct htt
 bool http_rules_field(struct http_rules *rules, struct bytes name, struct bytes value,
                       struct http_fault *fault);
 
-/* All fields were seen. Fills in the rest of REQUEST. */
+/* All fields were seen. Fills in the rest of REQUEST, which may have a view of `joined`. */
 bool http_rules_head(const struct http_rules *rules, struct http_request *request, struct http_fault *fault);
 
 /* The longest trailer name the rules tell apart; longer ones may be cut to this. */

@@ -1,5 +1,6 @@
 /*
- * Which backends may be asked this: they serve the model, they can do the steering, they are not known to be down.
+ * Which backends may be asked this: they serve the model, they can do the steering, and when it comes to asking they
+ * are not known to be down.
  *
  * Steering that a backend cannot do is refused, never dropped: an unsteered answer to a steered question is a wrong
  * result. So a backend that cannot is no candidate, and with no candidate left the question is refused with the reason.
@@ -127,14 +128,10 @@ static enum verdict refuse_model(struct exchange *x)
     return exchange_refuse(x, &failure);
 }
 
-/* Keep the targets that can; those that rest go last, those that are down go away. */
-static uint32_t fill_candidates(struct exchange *x, const struct wish *wish, struct flight_candidate *candidates,
-                                bool *ret_down)
+/* The targets that can do WISH. */
+static void gather_candidates(struct exchange *x, const struct wish *wish)
 {
-    uint64_t now = clock_ms();
-    uint32_t count = 0, good = 0;
-
-    *ret_down = false;
+    x->candidates = arena_alloc(&x->arena, x->route.count * sizeof(*x->candidates));
     for (uint32_t i = 0; i < x->route.count; i++) {
         const struct route_target *target = &x->route.targets[i];
         struct flight_candidate candidate = {
@@ -145,22 +142,33 @@ static uint32_t fill_candidates(struct exchange *x, const struct wish *wish, str
             .defaults = target->defaults,
             .fixed = target->fixed,
         };
-        enum health_state state;
 
-        if (!steering_for(target->kind, wish, &x->question->arena, &candidate.steering))
-            continue;
-        state = health_ask(x->flow->health, target->backend->index, now);
+        if (steering_for(target->kind, wish, &x->question->arena, &candidate.steering))
+            x->candidates[x->candidate_count++] = candidate;
+    }
+}
+
+uint32_t choose_healthy(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,
+                        struct flight_candidate *ret, bool *ret_down)
+{
+    uint64_t now = clock_ms();
+    uint32_t all = 0, good = 0;
+
+    *ret_down = false;
+    for (uint32_t i = 0; i < count; i++) {
+        enum health_state state = health_ask(flow->health, candidates[i].backend->index, now);
+
         if (state == HEALTH_DOWN) {
             *ret_down = true;
             continue;
         }
-        candidates[count++] = candidate;
+        ret[all++] = candidates[i];
         if (state == HEALTH_GOOD) {
-            candidates[count - 1] = candidates[good];
-            candidates[good++] = candidate;
+            ret[all - 1] = ret[good];
+            ret[good++] = candidates[i];
         }
     }
-    return count;
+    return all;
 }
 
 static enum verdict pass_on(struct exchange *x)
@@ -177,12 +185,15 @@ static enum verdict pass_on(struct exchange *x)
                                     "'goodfire'. Completions and logits work with any backend.");
     target->kind = KIND_GOODFIRE;
     x->route = (struct route){.targets = target, .count = 1};
+    gather_candidates(x, &(struct wish){0});
     return STEP_NEXT;
 }
 
 enum verdict choose_step(struct exchange *x)
 {
     struct flow *flow = x->flow;
+    struct failure failure;
+    struct wish wish;
 
     if (x->endpoint->kind == ENDPOINT_PASS)
         return pass_on(x);
@@ -193,55 +204,8 @@ enum verdict choose_step(struct exchange *x)
             return STEP_WAIT;
         return refuse_model(x);
     }
-    return STEP_NEXT;
-}
-
-static void wake(void *data)
-{
-    exchange_resume(data);
-}
-
-static void set_off(struct exchange *x, const struct flight_candidate *candidates, uint32_t count)
-{
-    const struct config_limits *limits = &x->flow->config->limits;
-    struct flight_plan plan = {
-        .question = x->question,
-        .client = x->dialect->shape,
-        .candidates = candidates,
-        .count = count,
-    };
-
-    if (x->endpoint->kind == ENDPOINT_PASS) {
-        plan.pass_get = x->verb == HTTP_GET_;
-        plan.pass_path = x->query.size ? arena_printf(&x->question->arena, "%.*s?%.*s", BYTES_ARG(x->path),
-                                                      BYTES_ARG(x->query))
-                                       : arena_copy(&x->question->arena, x->path);
-    }
-    health_earn(x->flow->health);
-    x->transcript = plan.transcript = transcript_new(limits->high_water, limits->low_water);
-    reader_init(&x->reader, x->transcript, wake, x);
-    flight_start(&x->flow->flights, &plan);
-}
-
-enum verdict ask_step(struct exchange *x)
-{
-    struct flight_candidate *candidates = arena_alloc(&x->arena, x->route.count * sizeof(*candidates));
-    struct wish wish = {0};
-    struct failure failure;
-    uint32_t count;
-    bool down;
-
-    if (x->endpoint->kind != ENDPOINT_PASS && read_wish(x, &wish, &failure) < 0)
+    if (read_wish(x, &wish, &failure) < 0)
         return exchange_refuse(x, &failure);
-    count = fill_candidates(x, &wish, candidates, &down);
-    if (count == 0 && down) {
-        failure = failure_make(&x->arena, FAIL_OVERLOADED, "No backend of '%.*s' can be reached right now.",
-                               BYTES_ARG(x->question->request.model));
-        failure.retry_after_ms = 1000;
-        return exchange_refuse(x, &failure);
-    }
-    if (count == 0)
-        return refuse_steering(x, &wish);
-    set_off(x, candidates, count);
-    return STEP_NEXT;
+    gather_candidates(x, &wish);
+    return x->candidate_count ? STEP_NEXT : refuse_steering(x, &wish);
 }

@@ -51,10 +51,32 @@ static void put(struct exchange *x, const struct bytes *parts, unsigned count)
         x->choked = true;
 }
 
+/* What the memory had to do with this answer. KEY has room for the key's digits. */
+static void tell_memory(struct exchange *x, struct http_head *head, char key[2 * DIGEST_SIZE])
+{
+    const struct memory *memory = &x->memory;
+
+    if (memory->outcome == MEMORY_NONE)
+        return;
+    head->cache = memory_outcome_name(x);
+    head->cache_reason = memory->reason;
+    if (memory->keyed) {
+        digest_hex(memory->key, key);
+        head->cache_key = (struct bytes){key, 2 * DIGEST_SIZE};
+    }
+    if (head->cache[0] == 'h') {
+        head->has_age = true;
+        head->age_s = (uint32_t)((clock_ms() - transcript_facts(x->transcript).made_ms) / 1000);
+    }
+}
+
 static void make_head(struct exchange *x, struct http_head *head, struct buffer *out)
 {
+    char key[2 * DIGEST_SIZE];
+
     head->minor = x->minor;
     head->request_id = (struct bytes){x->id, sizeof(x->id)};
+    tell_memory(x, head, key);
     x->status = head->status;
     x->head_sent = true;
     http_out_head(head, out);
@@ -178,7 +200,7 @@ static enum verdict deliver_body(struct exchange *x, const struct chat_event *ev
     struct bytes body = event->payload;
 
     if (event->kind == EVENT_RAW) {
-        head.status = transcript_facts(x->transcript)->raw_status;
+        head.status = transcript_facts(x->transcript).raw_status;
     } else {
         buffer_clear(&x->flow->out, 1 << 20);
         if (x->dialect->write_body(&x->stream, event, &x->flow->out) != 0)
@@ -200,7 +222,7 @@ static enum verdict deliver_events(struct exchange *x)
 {
     struct chat_event event;
 
-    while (!x->choked) {
+    while (!x->choked && !paces_wait(x->flow->paces, x)) {
         int r = reader_next(&x->reader, &event);
 
         if (r == READER_E_FAILED)
@@ -249,7 +271,7 @@ void deliver_tick(uv_timer_t *timer)
         struct exchange *x = LIST_ENTRY(node, struct exchange, link);
 
         if (!x->streamed || x->at != steps_deliver || x->choked || x->ending || !x->conn ||
-            reader_ready(&x->reader) || !transcript_begun(x->transcript))
+            (reader_ready(&x->reader) && list_empty(&x->pacing)) || !transcript_begun(x->transcript))
             continue;
         if (!x->last_write_ms)
             x->last_write_ms = now;

@@ -26,6 +26,8 @@ static const struct endpoint endpoints[] = {
     {"/healthz", ENDPOINT_HEALTH, "GET, HEAD", &client_openai, 0, false, true},
     {"/readyz", ENDPOINT_READY, "GET, HEAD", &client_openai, 0, false, true},
     {"/metrics", ENDPOINT_METRICS, "GET, HEAD", &client_openai, 0, true, true},
+    {"/cache", ENDPOINT_CACHE, "GET, HEAD", &client_openai, 0, true, true},
+    {"/cache/purge", ENDPOINT_PURGE, "POST", &client_openai, 0, true, true},
 };
 
 static const struct endpoint one_model = {"/v1/models/", ENDPOINT_MODEL, "GET, HEAD", &client_openai, 0, false, false};

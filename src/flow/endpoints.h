@@ -15,6 +15,8 @@ enum endpoint_kind {
     ENDPOINT_HEALTH,
     ENDPOINT_READY,
     ENDPOINT_METRICS,
+    ENDPOINT_CACHE,     /* what the memory holds */
+    ENDPOINT_PURGE,
 };
 
 struct endpoint {

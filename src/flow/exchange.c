@@ -21,6 +21,7 @@ static struct exchange *exchange_new(struct flow *flow, struct conn *conn)
     list_append(&flow->exchanges, &x->link);
     list_init(&x->ready);
     list_init(&x->discovering);
+    list_init(&x->pacing);
     arena_init(&x->arena);
     memcpy(x->id, "req_", 4);
     random_id(x->id + 4);
@@ -44,6 +45,7 @@ static void exchange_end(struct exchange *x)
             conn_cut(x->conn);
     }
     list_remove(&x->discovering);
+    list_remove(&x->pacing);
     reader_deinit(&x->reader);
     transcript_unref(x->transcript);
     question_unref(x->question);
@@ -67,15 +69,24 @@ static void stay_awake(uv_idle_t *idle)
     (void)idle;
 }
 
+void exchange_awake(struct flow *flow)
+{
+    flow->news = true;
+    if (!uv_is_active((uv_handle_t *)&flow->idle))
+        uv_idle_start(&flow->idle, stay_awake);
+}
+
 void exchange_resume(struct exchange *x)
 {
-    struct flow *flow = x->flow;
-
     if (!list_empty(&x->ready))
         return;
-    if (list_empty(&flow->ready))
-        uv_idle_start(&flow->idle, stay_awake);
-    list_append(&flow->ready, &x->ready);
+    list_append(&x->flow->ready, &x->ready);
+    exchange_awake(x->flow);
+}
+
+void exchange_wake_nobody(void *data)
+{
+    (void)data; /* the transcript is finished */
 }
 
 static void exchange_run(struct exchange *x)
@@ -106,7 +117,10 @@ void exchange_run_ready(struct flow *flow)
         list_remove(node);
         exchange_run(LIST_ENTRY(node, struct exchange, ready));
     }
-    uv_idle_stop(&flow->idle);
+    flow->news = false;
+    audits_run(flow->audits);
+    if (!flow->news)
+        uv_idle_stop(&flow->idle);
 }
 
 /* --- refusing and leaving --- */
@@ -123,7 +137,7 @@ enum verdict exchange_refuse(struct exchange *x, const struct failure *failure)
     transcript_unref(x->transcript);
     x->transcript = transcript_new(1, 1);
     transcript_fail(x->transcript, failure);
-    reader_init(&x->reader, x->transcript, wake, x);
+    reader_init(&x->reader, x->transcript, NULL, wake, x);
     return STEP_REPLY;
 }
 
@@ -154,6 +168,8 @@ static void on_request(struct conn *conn, const struct http_request *request)
     x->query = request->query.data ? arena_copy(&x->arena, request->query) : BYTES_NONE;
     x->method = arena_copy(&x->arena, request->method_text);
     x->client_id = arena_copy(&x->arena, request->request_id);
+    x->credential = arena_copy(&x->arena, request->authorization.size ? request->authorization : request->api_key);
+    cache_control_read(request->cache_control, &x->memory.control);
     x->verb = request->method;
     x->minor = request->minor;
     x->may_keep = request->keep_alive;
@@ -194,7 +210,8 @@ static void on_body(struct conn *conn, struct bytes piece)
         return;
     }
     buffer_append(&x->question->body, piece);
-    json_doc_feed(&x->question->doc, buffer_bytes(&x->question->body)); /* its error is told at the end */
+    if (x->question->body.size > RECOGNISED_BYTES)
+        json_doc_feed(&x->question->doc, buffer_bytes(&x->question->body)); /* its error is told at the end */
 }
 
 static void on_body_end(struct conn *conn)

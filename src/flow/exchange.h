@@ -7,14 +7,19 @@
 #include "chat/question.h"
 #include "chat/transcript.h"
 #include "dialect/client.h"
+#include "entry/cache_control.h"
 #include "flow/endpoints.h"
 #include "flow/flow.h"
+#include "memo/second.h"
 #include "record/lines.h"
 #include "route/health.h"
 #include "route/route.h"
 #include "upstream/flight.h"
 
+struct audits;
 struct discovery;
+struct heard;
+struct paces;
 struct variants;
 
 struct flow {
@@ -33,8 +38,21 @@ struct flow {
     struct variants *variants;
     struct flight_context flights;
 
+    struct mailbox mailbox;             /* how other threads' transcripts reach this one */
+    struct memo *memo;
+    struct second *second;              /* the second shelf; or NULL */
+    struct digest *digest;              /* for the keys */
+    uint8_t scope_shared[DIGEST_SIZE], scope_team[DIGEST_SIZE];
+    struct heard *heard;                /* NULL: nothing is learned by its words */
+    struct list leads;                  /* answers that are looked for on the second shelf */
+    struct audits *audits;
+    struct paces *paces;
+    void (*memory_closed)(void *data);
+    void *memory_closed_data;
+
     struct list exchanges;              /* all of them */
     struct list ready;                  /* those to be run in this turn */
+    bool news;                          /* something is to be run: exchanges, or audits */
     uv_check_t before, after;           /* run them after the sockets were served, around libcurl's turn */
     uv_idle_t idle;                     /* keeps the loop from sleeping while some are ready */
     uv_timer_t ticker;                  /* looks after silent streams */
@@ -54,6 +72,22 @@ enum verdict {
     STEP_DONE,  /* a page was written: nothing was taken, go and record */
 };
 
+/* What the memory had to say. */
+enum memory_outcome { MEMORY_NONE, MEMORY_HIT, MEMORY_JOIN, MEMORY_MISS, MEMORY_BYPASS };
+
+/* What the memory knows of a question. */
+struct memory {
+    enum memory_outcome outcome;
+    const char *reason;                 /* of a bypass */
+    const struct config_cache_policy *policy;
+    struct memo_model *model;
+    bool worded;                        /* the digest of its words is known */
+    uint8_t words[DIGEST_SIZE];
+    bool keyed;                         /* key and scope are known */
+    uint8_t key[DIGEST_SIZE], scope[DIGEST_SIZE];
+    struct cache_control control;       /* what the client said */
+};
+
 struct exchange {
     struct flow *flow;
     struct list link;                   /* flow->exchanges */
@@ -66,6 +100,7 @@ struct exchange {
     struct conn *conn;                  /* NULL once the client is gone */
     char id[36];                        /* "req_" and 32 hex digits */
     struct bytes peer, path, query, method, client_id;
+    struct bytes credential;            /* what the client showed: a key, or none */
     enum http_method verb;
     unsigned minor;
     bool may_keep;
@@ -82,6 +117,9 @@ struct exchange {
     const char *body_message;
     uint64_t body_counted;              /* bytes this exchange holds of the budget */
     struct route route;
+    struct flight_candidate *candidates;        /* those of the route that can do the steering, in its order */
+    uint32_t candidate_count;
+    struct memory memory;
 
     /* the answer */
     struct transcript *transcript;
@@ -92,6 +130,8 @@ struct exchange {
     bool head_sent, choked, written;    /* choked: wait for `drained`; written: the answer is complete */
     struct buffer held;                 /* events that wait to be sent one by one */
     unsigned ending;                    /* enum frame_end, once the last event is with the framing */
+    struct list pacing;                 /* among those whose next event is not due yet */
+    uint64_t pace_from_ms, pace_due_ms; /* when its replay began; when the next event is due */
     uint64_t last_write_ms;
 
     /* for the record */
@@ -115,6 +155,10 @@ void exchange_leave(struct exchange *x, const char *outcome);
 extern const struct conn_events exchange_conn_events;
 /* Run whoever is ready. */
 void exchange_run_ready(struct flow *flow);
+/* The loop does not sleep before the ready list was run. */
+void exchange_awake(struct flow *flow);
+/* For a reader that reads to the end at once. */
+void exchange_wake_nobody(void *data);
 
 /* --- steps.c --- */
 
@@ -125,8 +169,64 @@ enum verdict steps_run(struct exchange *x);
 
 enum verdict page_step(struct exchange *x);     /* pages.c */
 enum verdict choose_step(struct exchange *x);   /* choose.c */
-enum verdict ask_step(struct exchange *x);      /* choose.c */
+enum verdict recognise_step(struct exchange *x);        /* claim.c */
+enum verdict claim_step(struct exchange *x);    /* claim.c */
+enum verdict ask_step(struct exchange *x);      /* lead.c */
 enum verdict deliver_step(struct exchange *x);  /* deliver.c */
+
+/* --- choose.c --- */
+
+/* Of COUNT candidates those worth asking now, the ones in good health first. The number, and in *RET_DOWN whether some
+ * are down. */
+uint32_t choose_healthy(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,
+                        struct flight_candidate *ret, bool *ret_down);
+
+/* --- claim.c --- */
+
+/* A body up to this size is looked at as a whole before it is parsed. */
+#define RECOGNISED_BYTES 65536
+
+/* "hit", "join", "miss", "bypass" or "-". An answer found on the second shelf is a hit for all who waited for it. */
+const char *memory_outcome_name(const struct exchange *x);
+
+/* --- lead.c --- */
+
+/* Answers that are looked for are given up, failing with FAILURE. */
+void leads_cancel_all(struct flow *flow, const struct failure *failure);
+
+/* --- audit.c --- */
+
+struct audits *audits_new(struct flow *flow);
+/* X was answered from memory: maybe ask again, behind its back, and compare. */
+void audits_consider(struct audits *audits, struct exchange *x);
+/* Those whose new answer has grown read on; once per turn. */
+void audits_run(struct audits *audits);
+/* End those that are under way, uncounted, and begin none. */
+void audits_cancel_all(struct audits *audits);
+struct audits *audits_free(struct audits *audits);
+
+/* --- pace.c --- */
+
+struct paces *paces_new(struct flow *flow);
+/* X's next event is not due before the recorded pace says so: X is resumed then. False: it is due. */
+bool paces_wait(struct paces *paces, struct exchange *x);
+/* CLOSED comes once its handle is closed. */
+void paces_close(struct paces *paces, uv_close_cb closed);
+struct paces *paces_free(struct paces *paces);
+
+/* --- memory.c --- */
+
+void memory_init(struct flow *flow);
+/* The second shelf is let go; CLOSED comes once, maybe from inside. */
+void memory_close(struct flow *flow, void (*closed)(void *data), void *data);
+void memory_deinit(struct flow *flow);
+
+/* --- cache_pages.c --- */
+
+enum verdict cache_page(struct exchange *x);
+enum verdict purge_page(struct exchange *x);
+/* The memory's part of the metrics. */
+void cache_metrics_write(struct flow *flow, struct buffer *out);
 
 /* --- deliver.c --- */
 

@@ -93,7 +93,7 @@ static void on_check(uv_check_t *check)
 {
     struct flow *flow = check->data;
 
-    if (list_empty(&flow->ready))
+    if (!flow->news)
         return;
     exchange_run_ready(flow);
     if (flow->curl)
@@ -192,6 +192,7 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     uv_timer_init(loop, &flow->ticker);
     flow->before.data = flow->after.data = flow->idle.data = flow->ticker.data = flow;
     uv_timer_start(&flow->ticker, deliver_tick, tick_ms ? tick_ms : 1, tick_ms ? tick_ms : 1);
+    flow->paces = paces_new(flow);
 
     lines_init(&flow->lines);
     json_doc_init(&flow->doc, ANSWER_JSON_LIMITS);
@@ -201,6 +202,7 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     flow->flights.note = on_note;
     flow->flights.may_retry = on_may_retry;
     flow->flights.data = flow;
+    memory_init(flow);
     /* The check handle that is started last runs first: what was asked goes to libcurl before its turn, and what it
      * reports in its turn is served right after. */
     uv_check_start(&flow->after, on_check);
@@ -212,6 +214,7 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
 
 void flow_drain(struct flow *flow)
 {
+    audits_cancel_all(flow->audits);
     conn_drain_all(&flow->conns);
 }
 
@@ -219,6 +222,7 @@ void flow_abort(struct flow *flow)
 {
     struct failure failure = {.kind = FAIL_DRAINING, .message = BYTES("The gateway is shutting down.")};
 
+    leads_cancel_all(flow, &failure);
     flight_cancel_all(&flow->flights, &failure);
     LIST_EACH(&flow->exchanges, node) {
         struct exchange *x = LIST_ENTRY(node, struct exchange, link);
@@ -236,7 +240,8 @@ void flow_abort(struct flow *flow)
 
 bool flow_idle(const struct flow *flow)
 {
-    return flow->conns.count == 0 && list_empty(&flow->exchanges);
+    return flow->conns.count == 0 && list_empty(&flow->exchanges) && list_empty(&flow->leads) &&
+           !flight_busy(&flow->flights);
 }
 
 static void one_closed(struct flow *flow)
@@ -248,6 +253,11 @@ static void one_closed(struct flow *flow)
 static void handle_closed(uv_handle_t *handle)
 {
     one_closed(handle->data);
+}
+
+static void memory_closed(void *data)
+{
+    one_closed(data);
 }
 
 static void curl_closed(void *data)
@@ -265,7 +275,9 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     flush_lines(flow);
     flow->closed = closed;
     flow->closed_data = data;
-    flow->closing = 4;
+    flow->closing = 6;
+    audits_cancel_all(flow->audits);
+    leads_cancel_all(flow, &failure);
     flight_cancel_all(&flow->flights, &failure);
     flow->discovery = discovery_free(flow->discovery);
     for (uint32_t i = 0; flow->upstreams && i < flow->config->backend_count; i++)
@@ -279,10 +291,14 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     uv_close((uv_handle_t *)&flow->after, handle_closed);
     uv_close((uv_handle_t *)&flow->idle, handle_closed);
     uv_close((uv_handle_t *)&flow->ticker, handle_closed);
+    paces_close(flow->paces, handle_closed);
+    memory_close(flow, memory_closed, flow);
 }
 
 struct flow *flow_free(struct flow *flow)
 {
+    memory_deinit(flow);
+    paces_free(flow->paces);
     catalog_free(flow->catalog);
     health_free(flow->health);
     variants_free(flow->variants);

@@ -9,9 +9,12 @@
 
 #include <stdatomic.h>
 
+struct memo;
+
 /* What all workers of the process share. */
 struct flow_shared {
     const struct config *config;
+    struct memo *memo;
     struct metrics **sets;          /* one per worker, the administration's included */
     unsigned set_count;
     int64_t started;                /* wall clock, seconds */
@@ -35,7 +38,7 @@ bool flow_admit(void *data);
 void flow_drain(struct flow *flow);
 /* End what is still open, each with an error its client sees. */
 void flow_abort(struct flow *flow);
-/* Nothing is open any more. */
+/* Nothing is open any more, and nobody reads what is made here. */
 bool flow_idle(const struct flow *flow);
 
 /* After flow_idle(). CLOSED comes when its handles are closed; then flow_free() it. */

@@ -31,6 +31,7 @@ static enum verdict metrics_page(struct exchange *x)
 
     buffer_init(&body);
     metrics_write(shared->sets, shared->set_count, &body);
+    cache_metrics_write(x->flow, &body);
     x->quiet = true;
     return send_page(x, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
 }
@@ -149,6 +150,10 @@ enum verdict page_step(struct exchange *x)
     case ENDPOINT_MODELS:
     case ENDPOINT_MODEL:
         return models_page(x);
+    case ENDPOINT_CACHE:
+        return cache_page(x);
+    case ENDPOINT_PURGE:
+        return purge_page(x);
     default:
         return STEP_NEXT;
     }

@@ -3,8 +3,10 @@
  *
  *   page      is it a page, or a path we do not serve?
  *   body      wait for the whole question
+ *   recognise a question heard before, word for word, may be answered from memory at once
  *   understand  the client's language -> chat_request
  *   choose    model -> backends that can do what is asked, steering included
+ *   claim     heard before? hit and join go straight on to deliver
  *   ask       a flight sets off, filling a transcript
  *   deliver   transcript -> client
  *   settle    whatever was taken is given back; a client that left jumps to here
@@ -67,6 +69,8 @@ static enum verdict settle_step(struct exchange *x)
 {
     if (x->conn && x->written)
         conn_set_owner(x->conn, NULL);
+    if (x->written)
+        audits_consider(x->flow->audits, x);
     reader_deinit(&x->reader);
     return STEP_NEXT;
 }
@@ -117,7 +121,7 @@ static void append_ms(struct buffer *out, const char *name, uint64_t us)
 static enum verdict record_step(struct exchange *x)
 {
     struct buffer *out = &x->flow->lines.text;
-    const struct transcript_facts *facts = x->transcript ? transcript_facts(x->transcript) : NULL;
+    struct transcript_facts facts = x->transcript ? transcript_facts(x->transcript) : (struct transcript_facts){0};
     uint64_t now = clock_us();
 
     if (x->quiet)
@@ -130,7 +134,7 @@ static enum verdict record_step(struct exchange *x)
     append_field(out, " method=", x->method);
     append_field(out, " path=", x->path);
     append_field(out, " model=", x->question ? x->question->request.model : BYTES_NONE);
-    append_field(out, " backend=", facts ? facts->backend : BYTES_NONE);
+    append_field(out, " backend=", facts.backend);
     append_number(out, " status=", x->status);
     append_word(out, " outcome=", x->outcome);
     append_word(out, " reason=", x->reason ? x->reason : "-");
@@ -139,18 +143,21 @@ static enum verdict record_step(struct exchange *x)
     append_number(out, " events=", x->reader.taken);
     append_ms(out, " ttft_ms=", x->first_us ? x->first_us - x->began_us : 0);
     append_ms(out, " total_ms=", now - x->began_us);
-    append_number(out, " attempts=", facts ? facts->attempts : 0);
+    append_number(out, " attempts=", x->memory.outcome == MEMORY_HIT ? 0 : facts.attempts);
+    append_word(out, " cache=", memory_outcome_name(x));
     buffer_append_char(out, '\n');
     return STEP_NEXT;
 }
 
-enum { DELIVER = 5, SETTLE = 6 };
+enum { DELIVER = 7, SETTLE = 8 };
 
 static enum verdict (*const steps[])(struct exchange *x) = {
     page_step,
     body_step,
+    recognise_step,
     understand_step,
     choose_step,
+    claim_step,
     ask_step,
     [DELIVER] = deliver_step,
     [SETTLE] = settle_step,

@@ -235,22 +235,27 @@ int json_i64(const struct json_doc *doc, const struct json_node *node, int64_t *
     return decimal_to_i64(&number, ret);
 }
 
+/* One that is longer than bytes_to_double() takes. */
+static double read_long(struct bytes raw)
+{
+    char *text = memcpy(alloc_bytes(raw.size + 1), raw.data, raw.size);
+    double value;
+
+    text[raw.size] = '\0';
+    value = strtod(text, NULL);
+    alloc_free(text);
+    return value;
+}
+
 int json_double(const struct json_doc *doc, const struct json_node *node, double *ret)
 {
     struct bytes raw = json_raw(doc, node);
-    char short_text[64];
-    char *text = short_text;
     double value;
 
     if (!json_is(node, JSON_NUMBER))
         return -EINVAL;
-    if (raw.size >= sizeof(short_text))
-        text = alloc_bytes(raw.size + 1);
-    memcpy(text, raw.data, raw.size);
-    text[raw.size] = '\0';
-    value = strtod(text, NULL);
-    if (text != short_text)
-        alloc_free(text);
+    if (bytes_to_double(raw, &value) < 0)
+        value = read_long(raw);
     if (!isfinite(value))
         return -ERANGE;
     *ret = value;

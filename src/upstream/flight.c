@@ -83,7 +83,8 @@ void flight_send(struct flight *flight, bool fresh)
 
     flight_listen_reset(flight);
     flight->stale_retried = fresh;
-    transcript_facts(flight->transcript)->attempts++;
+    flight->facts.attempts++;
+    transcript_tell(flight->transcript, &flight->facts);
     flight_note(flight, FLIGHT_CALL, NULL);
     flight->call = call_start(flight_candidate(flight)->upstream, &request, &flight_events, flight);
 }
@@ -130,7 +131,8 @@ static void start_echo(struct flight *flight, const struct backend_ask *ask)
         return;
     }
     question.body = request.body;
-    transcript_facts(flight->transcript)->attempts++;
+    flight->facts.attempts++;
+    transcript_tell(flight->transcript, &flight->facts);
     flight->echo = echo_start(flight->context->loop, &question, flight->transcript, echo_ended, flight, &failure);
     if (!flight->echo)
         flight_failed(flight, &failure);
@@ -177,7 +179,8 @@ static void ask_candidate(struct flight *flight)
 {
     struct flight_candidate *candidate = flight_candidate(flight);
 
-    transcript_facts(flight->transcript)->backend = candidate->backend->name;
+    flight->facts.backend = candidate->backend->name;
+    flight->facts.model = candidate->steering.adapter.size ? candidate->steering.adapter : candidate->upstream_model;
     flight->talk_deadline = clock_ms() + TALK_MS;
     if (flight->pass_path.size) {
         flight->stage = STAGE_PASS;
@@ -200,13 +203,26 @@ static void ask_candidate(struct flight *flight)
 
 /* --- the ends --- */
 
+static void tell_end(struct flight *flight)
+{
+    struct transcript_facts *facts = &flight->facts;
+
+    facts->whole = flight->stage != STAGE_PASS && !(flight->reading && flight->answer.unfit);
+    if (flight->reading) {
+        facts->prompt_tokens = flight->answer.prompt_tokens;
+        facts->completion_tokens = flight->answer.completion_tokens;
+        facts->fingerprint = flight->answer.fingerprint;
+    }
+    facts->made_ms = clock_ms();
+    transcript_tell(flight->transcript, facts);
+}
+
 void flight_finished(struct flight *flight)
 {
     struct transcript *transcript = flight->transcript;
 
+    tell_end(flight);
     flight->transcript = NULL;
-    transcript_facts(transcript)->prompt_tokens = flight->reading ? flight->answer.prompt_tokens : -1;
-    transcript_facts(transcript)->completion_tokens = flight->reading ? flight->answer.completion_tokens : -1;
     if (transcript_status(transcript) == TRANSCRIPT_GROWING)
         transcript_finish(transcript);
     transcript_unref(transcript);
@@ -296,12 +312,21 @@ void flight_start(struct flight_context *context, const struct flight_plan *plan
     flight->question = question_ref(plan->question);
     flight->transcript = transcript_ref(plan->transcript);
     flight->client = plan->client;
+    flight->facts.prompt_tokens = flight->facts.completion_tokens = -1;
     flight->candidates = memcpy(arena_alloc(&flight->arena, size), plan->candidates, size);
     flight->count = plan->count;
     flight->pass_path = plan->pass_path;
     flight->pass_get = plan->pass_get;
     transcript_set_writer(flight->transcript, &(struct transcript_writer){drained, abandoned, flight});
     ask_candidate(flight);
+}
+
+bool flight_busy(const struct flight_context *context)
+{
+    LIST_EACH(&context->flights, node)
+        if (LIST_ENTRY(node, struct flight, link)->transcript)
+            return true;
+    return false;
 }
 
 void flight_cancel_all(struct flight_context *context, const struct failure *failure)

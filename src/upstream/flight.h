@@ -64,5 +64,8 @@ void flight_context_deinit(struct flight_context *context);
 /* Set off. The transcript hears of everything, failure at the start included. */
 void flight_start(struct flight_context *context, const struct flight_plan *plan);
 
+/* Some answer is being made still. */
+bool flight_busy(const struct flight_context *context);
+
 /* End all, failing their transcripts with FAILURE. */
 void flight_cancel_all(struct flight_context *context, const struct failure *failure);

@@ -142,7 +142,8 @@ static void end_pass(struct flight *flight)
         flight_failed(flight, &failure);
         return;
     }
-    transcript_facts(flight->transcript)->raw_status = flight->status;
+    flight->facts.raw_status = flight->status;
+    transcript_tell(flight->transcript, &flight->facts);
     transcript_append(flight->transcript, &event);
     flight_finished(flight);
 }

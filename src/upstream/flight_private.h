@@ -24,6 +24,7 @@ struct flight {
     struct question *question;
     struct transcript *transcript;  /* NULL once it ended */
     enum chat_shape client;
+    struct transcript_facts facts;
 
     struct flight_candidate *candidates;
     unsigned count, at;

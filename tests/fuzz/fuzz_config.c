@@ -17,10 +17,31 @@ static bool holds(struct bytes text, struct bytes part)
     return bytes_find(text, part) < text.size;
 }
 
+static void check_policy(const struct config_cache_policy *policy)
+{
+    require(policy->when <= CACHE_ALWAYS && policy->scope <= SCOPE_SHARED && policy->replay <= REPLAY_PACED);
+    require(policy->ttl_ms >= 1000 && policy->audit_ppm <= 1000000);
+}
+
+static void check_cache(const struct config_cache *cache)
+{
+    const struct config_redis *redis = &cache->redis;
+
+    check_policy(&cache->policy);
+    require(cache->entry_bytes >= 1024 && (cache->memory == 0 || cache->entry_bytes <= cache->memory / 16));
+    require(cache->secret.size == 0 || cache->secret.size >= 16);
+    require(redis->value_bytes >= 1024 && redis->value_bytes <= cache->entry_bytes);
+    require(redis->deadline_ms && redis->connect_ms && redis->prefix.size && redis->prefix.size <= 64);
+    require(redis->used == (redis->host.size || redis->unix_path.size) && (!redis->host.size || redis->port));
+    require(!redis->host.size || !redis->unix_path.size);
+    require(redis->database <= CONFIG_DATABASE_MAX);
+}
+
 static void check_good(const struct config *config)
 {
     require(config->references == 1 && config->listen_count && config->workers && config->backend_count);
     require(config->limits.low_water < config->limits.high_water);
+    check_cache(&config->cache);
     for (uint32_t i = 0; i < config->backend_count; i++) {
         const struct config_backend *backend = &config->backends[i];
 
@@ -32,6 +53,7 @@ static void check_good(const struct config *config)
     for (uint32_t i = 0; i < config->model_count; i++) {
         require(config->models[i].backend_count && config->models[i].upstream.size);
         require(config_find_model(config, config->models[i].name) == &config->models[i]);
+        check_policy(&config->models[i].cache);
     }
     for (uint32_t i = 0; i < config->variant_count; i++)
         require(config->variants[i].model < config->model_count && config->variants[i].name.size);
@@ -44,6 +66,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     setenv("KEY", "sk-secret", 1);
     setenv("EMPTY", "", 1);
     setenv("LINES", "a\nb", 1);
+    setenv("URL", "redis://u:sk-secret@h:sk-secret", 1);
+    setenv("LONG", "sk-secret-of-enough-bytes", 1);
     return 0;
 }
 

@@ -47,6 +47,7 @@ static void tell_head(struct account *account)
     tell_view(account, request->accept);
     tell_view(account, request->request_id);
     tell_view(account, request->user_agent);
+    tell_view(account, request->cache_control);
     buffer_printf(&account->text, "%u %d %d %d %llu {", request->minor, request->keep_alive,
                   request->expect_continue, request->chunked, (unsigned long long)request->content_length);
     /* What no request may be, whatever the bytes were. */
@@ -60,7 +61,7 @@ static void tell_head(struct account *account)
     REQUIRE(!request->chunked || (request->content_length == 0 && request->minor == 1));
     REQUIRE(request->has_body == (request->chunked || request->content_length > 0));
     REQUIRE(http_in_lenient_flags(account->in) == 0);
-    REQUIRE(http_in_held(account->in) <= 2048);
+    REQUIRE(http_in_held(account->in) <= 4096);
 }
 
 static void tell_error(struct account *account)

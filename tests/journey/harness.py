@@ -262,7 +262,8 @@ class Gateway:
                             "TSAN_OPTIONS": "report_thread_leaks=0:exitcode=99",
                             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
                             **(environment or {})}
-        self.config = {"listen": ["127.0.0.1:0"], "admin": "127.0.0.1:0", "workers": 1, **config}
+        # A test that counts what reaches the provider says itself when answers are to be remembered.
+        self.config = {"listen": ["127.0.0.1:0"], "admin": "127.0.0.1:0", "workers": 1, "cache": {"when": "never"}, **config}
         for name, content in (files or {}).items():
             path = os.path.join(self.folder.name, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -3,6 +3,7 @@ model lists and helper paths. No I/O here: a request becomes a `Reply`.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 
 import provider_model as model
@@ -24,11 +25,14 @@ class Reply:
     headers: list = field(default_factory=list)
 
 
-def words_of(faults):
+def words_of(faults, request):
     if "text" in faults:
         return [faults["text"].replace("_", " ")]
-    count = int(faults.get("tokens", len(WORDS)))
-    return [WORDS[i] if i < len(WORDS) else f" w{i}" for i in range(count)]
+    words, count = WORDS, int(faults.get("tokens", len(WORDS)))
+    if "mirror" in faults:
+        words = re.findall(r"\s*\S+", re.sub(r"\[\[.*?\]\]", "", model.text_of(request["messages"][-1])).rstrip())
+        count = int(faults.get("tokens", 0)) + len(words)
+    return [words[i] if i < len(words) else f" w{i}" for i in range(count)]
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
@@ -61,13 +65,13 @@ def chat(kind, request, faults, number):
     limit = request.get("max_tokens", request.get("max_completion_tokens"))
     if limit == 1 and (request.get("logprobs") or request.get("return_prompt_token_ids")):
         return Reply(body=chat_logprobs(kind, request))
-    words = words_of(faults)
+    words = words_of(faults, request)
     identity = {"id": "chatcmpl-123" if kind == "ollama" else f"chatcmpl-{number:08x}",
                 "object": "chat.completion", "created": CREATED,
                 "model": {"llama-server": "/models/tiny.gguf"}.get(kind, request.get("model"))}
     fingerprint = {"openai": "fp_1", "llama-server": "b7000-abc", "ollama": "fp_ollama"}.get(kind)
     if fingerprint:
-        identity["system_fingerprint"] = fingerprint
+        identity["system_fingerprint"] = faults.get("fingerprint", fingerprint)
     if not request.get("stream"):
         message = {"role": "assistant", "content": "".join(words), "refusal": None}
         choices = [{"index": i, "message": message, "logprobs": None, "finish_reason": faults.get("finish", "stop")}
@@ -115,7 +119,7 @@ def chat_stream(kind, identity, request, faults, words):
 
 
 def chat_goodfire(request, faults):
-    words = words_of(faults)
+    words = words_of(faults, request)
     identity = {"id": "gf-1", "created": CREATED, "model": request.get("model"), "system_fingerprint": "fp_gf"}
     if not request.get("stream"):
         message = {"role": "assistant", "content": "".join(words)}

@@ -1,6 +1,6 @@
 /*
  * What arrives at the door, and what must come of it. Each outcome is written as the parser's own account:
- * `METHOD PATH?QUERY 1.MINOR {BODY}` for each message, with `close` and `expect` where they hold; `...` when
+ * `METHOD PATH?QUERY 1.MINOR {BODY}` for each message, with `close`, `expect`, `cache=...` where they hold; `...` when
  * more is awaited; `!STATUS` for a refusal, after which nothing is read. The limits: line 256, head 1024, 12
  * fields, overhead 128 bytes.
  */
@@ -91,6 +91,17 @@ static const struct http_vector http_vectors[] = {
     V("api key", GET("X-Api-Key: k\r\n"), "GET /g 1.1 key=k {}"),
     V("field names of any case",
       "GET /g HTTP/1.1\r\nhOST: a\r\nAUTHORIZATION: z\r\n\r\n", "GET /g 1.1 auth=z {}"),
+    V("cache-control", GET("Cache-Control:  no-cache \r\n"), "GET /g 1.1 cache=no-cache {}"),
+    V("cache-control, empty", GET("Cache-Control: \r\n"), "GET /g 1.1 {}"),
+    V("cache-control in two lines", GET("cache-control: max-age=5\r\nA: b\r\nCACHE-CONTROL: \t no-store \r\n"),
+      "GET /g 1.1 cache=max-age=5, no-store {}"),
+    V("cache-control in four lines", GET("Cache-Control: a\r\nCache-Control:\r\nCache-Control: b\r\n"
+                                         "Cache-Control: c,d\r\n"), "GET /g 1.1 cache=a, , b, c,d {}"),
+    V("cache-control is of its request",
+      GET("Cache-Control: a\r\nCache-Control: b\r\n") GET("") GET("Cache-Control: c\r\n"),
+      "GET /g 1.1 cache=a, b {}; GET /g 1.1 {}; GET /g 1.1 cache=c {}"),
+    V("an empty field does not take the next", GET("X-Api-Key:\r\nAuthorization: Bearer k\r\n"),
+      "GET /g 1.1 auth=Bearer k {}"),
     V("te is not transfer-encoding", GET("TE: trailers\r\n"), "GET /g 1.1 {}"),
 
     /* --- line ends and bytes (rule 1; CVE-2020-8201, 2022-32214, 2022-35256, 2023-30589, 2024-27982,
@@ -130,6 +141,7 @@ static const struct http_vector http_vectors[] = {
     V("brackets in a name", GET("X[a]: b\r\n"), "!400"),
     V("twin of content-length", POST("Content_Length: 5\r\n", ""), "!400"),
     V("twin of transfer-encoding", POST("Transfer_Encoding: chunked\r\n", ""), "!400"),
+    V("twin of cache-control", GET("Cache_Control: no-store\r\n"), "!400"),
     V("twin of x-api-key", GET("x_api-key: k\r\n"), "!400"),
 
     /* --- Host (rule 3) --- */
@@ -231,6 +243,7 @@ static const struct http_vector http_vectors[] = {
     V("host in a trailer", POST(CHUNKED, "0\r\nHost: b\r\n\r\n"), "POST /p 1.1 {!400"),
     V("key in a trailer", POST(CHUNKED, "0\r\nAuthorization: Bearer z\r\n\r\n"), "POST /p 1.1 {!400"),
     V("type in a trailer", POST(CHUNKED, "0\r\nContent-Type: a/b\r\n\r\n"), "POST /p 1.1 {!400"),
+    V("cache-control in a trailer", POST(CHUNKED, "0\r\nCache-Control: a\r\n\r\n"), "POST /p 1.1 {!400"),
     V("cookie in a trailer", POST(CHUNKED, "0\r\nCookie: a\r\n\r\n"), "POST /p 1.1 {!400"),
     V("long name in a trailer", POST(CHUNKED, "0\r\nProxy-Authorization: a\r\n\r\n"), "POST /p 1.1 {!400"),
     V("twin in a trailer", POST(CHUNKED, "0\r\nContent_Length: 5\r\n\r\n"), "POST /p 1.1 {!400"),

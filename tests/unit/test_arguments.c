@@ -81,6 +81,7 @@ static void mistakes_are_named(void **state)
         {{"--workers", "many"}, "--workers must be a number from 1 to 1024\n"},
         {{"--workers", "1025"}, "--workers must be a number from 1 to 1024\n"},
         {{"a.yaml"}, "unexpected argument a.yaml (a file is given with -c FILE)\n"},
+        {{"-c", "a", "cache"}, "unexpected argument cache (it must come first: embergate cache stats -c FILE)\n"},
         {{"-xyc", "a"}, "unknown option -x\nunknown option -y\n"},
     };
 

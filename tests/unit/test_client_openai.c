@@ -79,8 +79,6 @@ static void events_of_its_own_shape_pass(void **state)
         const char *payload, *written;
     } cases[] = {
         {"anything, even no JSON", false, EVENT_CHUNK, "{\"a\":1,}", "data: {\"a\":1,}\n\n"},
-        {"line ends between tokens", false, EVENT_CHUNK, "{\"a\":1,\r\n\"b\":2}",
-         "data: {\"a\":1,  \"b\":2}\n\n"},
         {"usage chunk, wanted", true, EVENT_USAGE, "{\"choices\":[],\"usage\":{}}",
          "data: {\"choices\":[],\"usage\":{}}\n\n"},
         {"usage chunk, not wanted", false, EVENT_USAGE, "{\"choices\":[],\"usage\":{}}", ""},

@@ -107,7 +107,7 @@ static void addresses_and_sizes_are_checked(void **state)
          "gate.yaml:7: limits.headers: must be from 1 to 10000\n"
          "gate.yaml:9: timeouts.body: must be a duration such as 500ms, 10s, 5m or 1h, not \"5\"\n"
          "gate.yaml:10: timeouts.idle: must not be 0\n"
-         "gate.yaml:11: timeouts.total: must be a duration such as 500ms, 10s, 5m or 1h, not \"8d\"\n"
+         "gate.yaml:11: timeouts.total: must be at most a week\n"
          "gate.yaml:12: timeouts.drain: must be at most a week\n"},
         {ECHO_BACKEND "limits:\n  high_water: 8k\n  body_bytes: 1g\n",
          "gate.yaml:2: limits.low_water: must be below high_water (16384 is not below 8192)\n"

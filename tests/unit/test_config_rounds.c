@@ -89,6 +89,22 @@ static void all_is_told_at_once(void **state)
          "gate.yaml:7: variants[0].lora[2].id: is the same as in lora[1]\n"
          "gate.yaml:8: variants[1].adapter: must not be empty\n"
          "gate.yaml:8: variants[1].name: is missing\n"},
+        {"cache: {whn: 5, memory: 1, ttl: [1], redis: {prefix: 'a b', dedline: 1h}, secret: x}\n"
+         "backends: [{name: local, kind: echo, seeds: [no]}]\n"
+         "models: [{name: m, backends: [far], cache: {audit: 2, entry: 1m}}]\n",
+         "gate.yaml:1: cache.whn: unknown key; did you mean \"when\"?\n"
+         "gate.yaml:1: cache.ttl: must be text\n"
+         "gate.yaml:1: cache.redis.dedline: unknown key; did you mean \"deadline\"?\n"
+         "gate.yaml:1: cache.when: \"5\" is none of repeatable, never, always\n"
+         "gate.yaml:1: cache.memory: must be 0, or from 64k to 1024g\n"
+         "gate.yaml:1: cache.secret: must have at least 16 bytes\n"
+         "gate.yaml:1: cache.redis.url: is missing\n"
+         "gate.yaml:1: cache.redis.prefix: may hold letters, digits and ._:{}- only\n"
+         "gate.yaml:1: cache.redis.deadline: must be from 1ms to 10s\n"
+         "gate.yaml:2: backends[0].seeds: must be text\n"
+         "gate.yaml:3: models[0].cache.entry: unknown key\n"
+         "gate.yaml:3: models[0].backends[0]: no backend is called \"far\"\n"
+         "gate.yaml:3: models[0].cache.audit: must be a number from 0 to 1, such as 0.01\n"},
     };
 
     unsetenv("TEST_GONE");
@@ -124,6 +140,11 @@ static void nothing_is_told_that_only_follows(void **state)
          "gate.yaml:1: backends[0].name: the environment variable TEST_GONE is not set\n"},
         {"backends: [a, {name: b, kind: echo}]\nmodels: [{name: m, backends: [a, b]}]\n",
          "gate.yaml:1: backends[0]: must be a map of keys and values\n"},
+        {ECHO_BACKEND "cache: {memory: many, entry: 1g, redis: {url: 'unix:/r', value: 2m}}\n",
+         "gate.yaml:2: cache.memory: must be a size such as 512, 64k, 16m or 1g, not \"many\"\n"},
+        {ECHO_BACKEND "cache: {memory: 16m, entry: 1g, redis: {url: [x], username: u, value: 64m}}\n",
+         "gate.yaml:2: cache.redis.url: must be text\n"
+         "gate.yaml:2: cache.entry: must be at most a sixteenth of memory (1m)\n"},
         {ECHO_MODEL "    aliases: [[x]]\nvariants: [{name: v, model: x, lora: []}]\n",
          "gate.yaml:5: models[0].aliases[0]: must be text\n"
          "gate.yaml:6: variants[0].lora: must have at least 1 entry\n"},

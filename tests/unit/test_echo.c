@@ -61,7 +61,7 @@ static struct heard ask(const char *body, uint32_t pace_ms, size_t high_water)
     uv_loop_t loop;
 
     uv_loop_init(&loop);
-    reader_init(&reader, transcript, on_wake, NULL);
+    reader_init(&reader, transcript, NULL, on_wake, NULL);
     echo = echo_start(&loop, &question, transcript, on_ended, &heard, &failure);
     assert_non_null(echo);
     while (!heard.ended) {

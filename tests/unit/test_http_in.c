@@ -38,6 +38,8 @@ static void tell_head(struct account *account)
         buffer_printf(&account->text, " auth=%.*s", BYTES_ARG(request->authorization));
     if (request->api_key.size)
         buffer_printf(&account->text, " key=%.*s", BYTES_ARG(request->api_key));
+    if (request->cache_control.size)
+        buffer_printf(&account->text, " cache=%.*s", BYTES_ARG(request->cache_control));
     buffer_append_text(&account->text, " {");
     assert_int_equal(request->has_body, request->chunked || request->content_length > 0);
     account->body = true;

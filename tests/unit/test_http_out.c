@@ -59,6 +59,14 @@ static void heads_say_what_they_must(void **state)
         {{.status = 503, .minor = 1, .retry_after_ms = UINT32_MAX},
          "HTTP/1.1 503 Service Unavailable\r\nretry-after: 4294968\r\nretry-after-ms: 4294967295\r\n"
          "content-length: 0\r\n\r\n"},
+        {{.status = 200, .minor = 1, .cache = "hit", .cache_key = {"00ff", 4}, .has_age = true},
+         "HTTP/1.1 200 OK\r\nx-embergate-cache: hit\r\nx-embergate-cache-key: 00ff\r\nage: 0\r\n"
+         "content-length: 0\r\n\r\n"},
+        {{.status = 200, .minor = 1, .cache = "hit", .has_age = true, .age_s = UINT32_MAX},
+         "HTTP/1.1 200 OK\r\nx-embergate-cache: hit\r\nage: 4294967295\r\ncontent-length: 0\r\n\r\n"},
+        {{.status = 200, .minor = 1, .cache = "bypass", .cache_reason = "no-seed"},
+         "HTTP/1.1 200 OK\r\nx-embergate-cache: bypass\r\nx-embergate-cache-reason: no-seed\r\n"
+         "content-length: 0\r\n\r\n"},
         {{.status = 418, .minor = 1}, "HTTP/1.1 418 Client Error\r\ncontent-length: 0\r\n\r\n"},
     };
     struct buffer out = {0};

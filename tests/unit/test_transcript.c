@@ -1,5 +1,5 @@
 /*
- * Transcripts: order, several readers, letting go, water marks, and who is told what when readers leave.
+ * Private transcripts: order, letting go, water marks, and who is told what when readers leave.
  */
 #include "chat/transcript.h"
 
@@ -56,9 +56,9 @@ static void events_come_in_order(void **state)
     struct transcript *transcript = start(&heard, 1 << 20, 1 << 10);
     struct reader reader;
     struct chat_event event;
-    char text[32];
+    char text[48];
 
-    reader_init(&reader, transcript, on_wake, &heard);
+    assert_true(reader_init(&reader, transcript, NULL, on_wake, &heard));
     assert_int_equal(reader_next(&reader, &event), READER_E_EMPTY);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 500; i++) {
@@ -71,7 +71,7 @@ static void events_come_in_order(void **state)
         }
         assert_int_equal(reader_next(&reader, &event), READER_E_EMPTY);
     }
-    assert_int_equal(heard.wakes, 1500);
+    assert_int_equal(heard.wakes, 3); /* only who found it empty is woken */
     transcript_finish(transcript);
     assert_int_equal(reader_next(&reader, &event), READER_E_END);
     reader_deinit(&reader);
@@ -88,15 +88,17 @@ static void an_event_may_be_large_or_empty(void **state)
     struct chat_event event;
 
     memset(large, 'x', sizeof(large));
-    reader_init(&reader, transcript, on_wake, &heard);
+    assert_true(reader_init(&reader, transcript, NULL, on_wake, &heard));
     append_text(transcript, "");
-    event = (struct chat_event){EVENT_BODY, SHAPE_GOODFIRE, false, {large, sizeof(large)}};
+    event = (struct chat_event){
+        .kind = EVENT_BODY, .shape = SHAPE_GOODFIRE, .at_ms = 77, .payload = {large, sizeof(large)}};
     transcript_append(transcript, &event);
     append_text(transcript, "after");
     expect_text(&reader, "");
     assert_int_equal(reader_next(&reader, &event), 0);
     assert_int_equal(event.kind, EVENT_BODY);
     assert_int_equal(event.shape, SHAPE_GOODFIRE);
+    assert_int_equal(event.at_ms, 0); /* a private transcript keeps no time */
     assert_int_equal(event.payload.size, sizeof(large));
     expect_text(&reader, "after");
     reader_deinit(&reader);
@@ -109,7 +111,7 @@ static void the_writer_is_held_and_let_go(void **state)
     struct transcript *transcript = start(&heard, 100, 20);
     struct reader reader;
 
-    reader_init(&reader, transcript, on_wake, &heard);
+    assert_true(reader_init(&reader, transcript, NULL, on_wake, &heard));
     for (int i = 0; i < 10; i++)
         assert_true(append_text(transcript, "0123456789"));
     assert_false(append_text(transcript, "0123456789"));
@@ -128,15 +130,80 @@ static void the_last_reader_ends_the_making(void **state)
 {
     struct heard heard = {0};
     struct transcript *transcript = start(&heard, 100, 20);
-    struct reader one, two;
+    struct reader reader, late;
 
-    reader_init(&one, transcript, on_wake, &heard);
-    reader_init(&two, transcript, on_wake, &heard);
-    reader_deinit(&one);
-    reader_deinit(&one);
-    assert_int_equal(heard.abandons, 0);
-    reader_deinit(&two);
+    assert_true(reader_init(&reader, transcript, NULL, on_wake, &heard));
+    reader_deinit(&reader);
     assert_int_equal(heard.abandons, 1);
+    reader_deinit(&reader);
+    assert_int_equal(heard.abandons, 1);
+    assert_false(reader_init(&late, transcript, NULL, on_wake, &heard));
+    reader_deinit(&late);
+    transcript_finish(transcript);
+    transcript_unref(transcript);
+}
+
+/* A stream relayed event by event stays in one block; the beginning is gone with the first reuse. */
+static void the_last_block_is_used_anew(void **state)
+{
+    struct heard heard = {0};
+    struct transcript *transcript = start(&heard, 1 << 20, 0);
+    struct reader reader, late;
+    struct chat_event event;
+    uint32_t at_ms;
+    size_t size;
+
+    assert_true(reader_init(&reader, transcript, NULL, on_wake, &heard));
+    append_text(transcript, "event");
+    size = transcript_size(transcript);
+    for (int i = 0; i < 1000; i++) {
+        expect_text(&reader, "event");
+        assert_int_equal(reader_peek(&reader, &at_ms), READER_E_EMPTY);
+        assert_false(reader_ready(&reader));
+        append_text(transcript, "event");
+        assert_true(reader_ready(&reader));
+        assert_int_equal(reader_peek(&reader, &at_ms), 0);
+        assert_int_equal(at_ms, 0);
+    }
+    assert_int_equal(heard.wakes, 1001); /* the first append woke it too: there was nothing when it came */
+    assert_int_equal(transcript_size(transcript), size);
+    assert_int_equal(transcript_events(transcript), 1001);
+    assert_false(reader_init(&late, transcript, NULL, on_wake, &heard));
+    transcript_finish(transcript);
+    expect_text(&reader, "event");
+    assert_int_equal(reader_next(&reader, &event), READER_E_END);
+    reader_deinit(&reader);
+    transcript_unref(transcript);
+}
+
+static void facts_are_copied(void **state)
+{
+    struct transcript *transcript = transcript_new(1, 1);
+    char name[] = "one";
+    struct transcript_facts facts = transcript_facts(transcript);
+    size_t size;
+
+    assert_int_equal(facts.prompt_tokens, -1);
+    assert_int_equal(facts.completion_tokens, -1);
+    facts.backend = (struct bytes){name, 3};
+    facts.whole = true;
+    transcript_tell(transcript, &facts);
+    name[0] = 'x';
+    facts = transcript_facts(transcript);
+    assert_true(bytes_equal(facts.backend, BYTES("one")));
+    assert_true(facts.whole);
+    size = transcript_size(transcript);
+    for (facts.attempts = 0; facts.attempts < 1000; facts.attempts++)
+        transcript_tell(transcript, &facts); /* what is known already is not copied again */
+    assert_int_equal(transcript_size(transcript), size);
+    facts.backend = BYTES_NONE;
+    facts.model = BYTES("m");
+    transcript_tell(transcript, &facts);
+    assert_int_equal(transcript_facts(transcript).backend.size, 0);
+    transcript_finish(transcript);
+    facts.attempts = 7;
+    transcript_tell(transcript, &facts);
+    assert_int_equal(transcript_facts(transcript).attempts, 1000);
     transcript_unref(transcript);
 }
 
@@ -148,7 +215,7 @@ static void a_failure_stands_after_the_events(void **state)
     struct reader reader;
     struct chat_event event;
 
-    reader_init(&reader, transcript, on_wake, &heard);
+    assert_true(reader_init(&reader, transcript, NULL, on_wake, &heard));
     append_text(transcript, "one");
     assert_null(transcript_failure(transcript));
     transcript_fail(transcript, &failure);
@@ -167,6 +234,8 @@ int main(void)
         cmocka_unit_test(an_event_may_be_large_or_empty),
         cmocka_unit_test(the_writer_is_held_and_let_go),
         cmocka_unit_test(the_last_reader_ends_the_making),
+        cmocka_unit_test(the_last_block_is_used_anew),
+        cmocka_unit_test(facts_are_copied),
         cmocka_unit_test(a_failure_stands_after_the_events),
     };
 

@@ -1,0 +1,189 @@
+/*
+ * What is remembered, for how long, and where: the process's own memory, and a Redis server shared with others.
+ */
+#include "config/build.h"
+#include "config/redis_url.h"
+#include "config/values.h"
+
+#define KB (UINT64_C(1) << 10)
+#define MB (UINT64_C(1) << 20)
+#define GB (UINT64_C(1) << 30)
+
+#define HOUR_MS (3600 * 1000u)
+
+/* What the answers kept must fit into: one must not push out all others. */
+#define ENTRIES_LEAST 16
+#define SECRET_LEAST 16
+#define PREFIX_MOST 64
+
+/* --- the policy --- */
+
+static const char *const whens[] = {
+    [CACHE_REPEATABLE] = "repeatable", [CACHE_NEVER] = "never", [CACHE_ALWAYS] = "always"};
+static const char *const scopes[] = {[SCOPE_TENANT] = "tenant", [SCOPE_TEAM] = "team", [SCOPE_SHARED] = "shared"};
+static const char *const replays[] = {[REPLAY_INSTANT] = "instant", [REPLAY_PACED] = "paced"};
+
+/* A share as parts in a million; what is not nothing stays at least one of them. */
+static void read_audit(struct build *build, const struct tree_node *node, const char *raw, uint32_t *target)
+{
+    double share = 0;
+    struct bytes text;
+    bool whole;
+
+    if (!build_text(build, node, raw, &text))
+        return;
+    if (!value_is_number(text, &whole) || bytes_to_double(text, &share) < 0 || !(share >= 0 && share <= 1)) {
+        report_node(build->report, node, "must be a number from 0 to 1, such as 0.01");
+        return;
+    }
+    *target = (uint32_t)(share * 1e6 + 0.5);
+    if (*target == 0 && share > 0)
+        *target = 1;
+}
+
+void build_cache_policy(struct build *build, const struct raw_policy *raw, const struct tree_node *node,
+                        struct config_cache_policy *policy)
+{
+    size_t at;
+
+    if (!raw)
+        return;
+    if (build_word(build, tree_member(node, BYTES("when")), raw->when, whens, ARRAY_SIZE(whens), &at))
+        policy->when = (enum config_cache_when)at;
+    if (build_word(build, tree_member(node, BYTES("scope")), raw->scope, scopes, ARRAY_SIZE(scopes), &at))
+        policy->scope = (enum config_cache_scope)at;
+    if (build_word(build, tree_member(node, BYTES("replay")), raw->replay, replays, ARRAY_SIZE(replays), &at))
+        policy->replay = (enum config_cache_replay)at;
+    /* Milliseconds fit into 32 bits for 49 days. */
+    build_duration_between(build, tree_member(node, BYTES("ttl")), raw->ttl, "1s", "49d", &policy->ttl_ms);
+    read_audit(build, tree_member(node, BYTES("audit")), raw->audit, &policy->audit_ppm);
+}
+
+/* --- Redis --- */
+
+static void read_prefix(struct build *build, const struct tree_node *node, const char *raw, struct bytes *target)
+{
+    struct bytes text;
+
+    if (!build_text(build, node, raw, &text))
+        return;
+    if (text.size > PREFIX_MOST)
+        report_node(build->report, node, "must have at most %d bytes", PREFIX_MOST);
+    for (size_t i = 0; i < text.size; i++) {
+        char byte = text.data[i], small = (char)(byte | 0x20);
+
+        if ((small >= 'a' && small <= 'z') || (byte >= '0' && byte <= '9') || strchr("._:{}-", byte))
+            continue;
+        report_node(build->report, node, "may hold letters, digits and ._:{}- only");
+        return;
+    }
+    *target = text;
+}
+
+/* Whom to ask, and as whom. The keys win over the URL. */
+static void read_server(struct build *build, const struct raw_redis *raw, const struct tree_node *node,
+                        struct config_redis *redis)
+{
+    const struct tree_node *url = tree_member(node, BYTES("url"));
+    const char *wrong;
+    struct bytes text;
+
+    if (!tree_given(node, BYTES("url")))
+        report_member(build->report, node, "url", "is missing");
+    if (build_text(build, url, raw->url, &text)) {
+        wrong = redis_url_read(&build->config->arena, text, redis);
+        if (wrong)
+            report_node(build->report, url, "%s", wrong);
+        redis->used = !wrong;
+    }
+    build_text(build, tree_member(node, BYTES("username")), raw->username, &redis->username);
+    build_text(build, tree_member(node, BYTES("password")), raw->password, &redis->password);
+    if (raw->database && *raw->database > CONFIG_DATABASE_MAX)
+        report_member(build->report, node, "database", "must be from 0 to %d", CONFIG_DATABASE_MAX);
+    else if (raw->database)
+        redis->database = *raw->database;
+    if (redis->used && redis->username.size && !redis->password.size && !tree_given(node, BYTES("password")))
+        report_member(build->report, node, tree_given(node, BYTES("username")) ? "username" : "url",
+                      "names a user without a password: give password as well");
+}
+
+/* ENTRY is the largest answer that is kept; 0: not known. */
+static void build_redis(struct build *build, const struct raw_redis *raw, const struct tree_node *node, uint64_t entry,
+                        struct config_redis *redis)
+{
+    uint64_t value = entry && entry < MB ? entry : MB;
+
+    *redis = (struct config_redis){.prefix = BYTES("embergate"), .connect_ms = 1000, .deadline_ms = 50};
+    if (raw) {
+        read_server(build, raw, node, redis);
+        read_prefix(build, tree_member(node, BYTES("prefix")), raw->prefix, &redis->prefix);
+        build_duration_between(build, tree_member(node, BYTES("deadline")), raw->deadline, "1ms", "10s",
+                               &redis->deadline_ms);
+        build_duration_between(build, tree_member(node, BYTES("connect")), raw->connect, "1ms", "1m",
+                               &redis->connect_ms);
+        if (build_size(build, tree_member(node, BYTES("value")), raw->value, KB, 64 * MB, &value) && entry &&
+            value > entry)
+            report_member(build->report, node, "value",
+                          "must be at most entry (%s): what is larger is not kept, and so never written",
+                          build_size_text(build, entry));
+    }
+    redis->value_bytes = (uint32_t)value;
+}
+
+/* --- the process --- */
+
+/* The largest answer kept; 0: not known. */
+static uint64_t read_entry(struct build *build, const struct raw_cache *raw, const struct tree_node *node,
+                           uint64_t memory)
+{
+    uint64_t most = memory ? memory / ENTRIES_LEAST : GB, entry = most < 2 * MB ? most : 2 * MB;
+
+    if (!build_size(build, tree_member(node, BYTES("entry")), raw->entry, KB, GB, &entry))
+        return 0;
+    if (entry > most) {
+        report_member(build->report, node, "entry", "must be at most a sixteenth of memory (%s)",
+                      build_size_text(build, most));
+        return 0;
+    }
+    return entry;
+}
+
+/* False after a complaint. */
+static bool read_memory(struct build *build, const struct raw_cache *raw, const struct tree_node *node,
+                        uint64_t *ret)
+{
+    const struct tree_node *memory = tree_member(node, BYTES("memory"));
+
+    if (!build_size(build, memory, raw->memory, 0, 1024 * GB, ret))
+        return false;
+    if (*ret == 0 || *ret >= 64 * KB)
+        return true;
+    report_node(build->report, memory, "must be 0, or from 64k to 1024g");
+    return false;
+}
+
+static void read_secret(struct build *build, const struct raw_cache *raw, const struct tree_node *node,
+                        struct bytes *target)
+{
+    if (build_text(build, node, raw->secret, target) && target->size < SECRET_LEAST)
+        report_node(build->report, node, "must have at least %d bytes", SECRET_LEAST);
+}
+
+void build_cache(struct build *build, const struct raw_cache *raw, const struct tree_node *node)
+{
+    static const struct raw_cache none;
+    struct config_cache *cache = &build->config->cache;
+    uint64_t entry = 0;
+
+    if (!raw)
+        raw = &none;
+    cache->policy = (struct config_cache_policy){.when = CACHE_REPEATABLE, .scope = SCOPE_TEAM,
+                                                 .replay = REPLAY_INSTANT, .ttl_ms = 24 * HOUR_MS};
+    cache->memory = 128 * MB;
+    build_cache_policy(build, &raw->policy, node, &cache->policy);
+    if (read_memory(build, raw, node, &cache->memory))
+        entry = read_entry(build, raw, node, cache->memory);
+    cache->entry_bytes = (uint32_t)entry;
+    read_secret(build, raw, tree_member(node, BYTES("secret")), &cache->secret);
+    build_redis(build, raw->redis, tree_member(node, BYTES("redis")), entry, &cache->redis);
+}

@@ -1,0 +1,240 @@
+/*
+ * Have we heard this question before? The key is made of what would really be asked; the memo says who answers: memory
+ * (hit), a flight that is under way (join), or this exchange's own (miss). A question that may not be remembered, or
+ * whose client wants nothing of it, goes on alone (bypass), and a header says why.
+ */
+#include "flow/exchange.h"
+
+#include "dialect/backend_key.h"
+#include "flow/heard.h"
+#include "memo/memo.h"
+
+static void wake(void *data)
+{
+    exchange_resume(data);
+}
+
+const char *memory_outcome_name(const struct exchange *x)
+{
+    static const char *const names[] = {"-", "hit", "join", "miss", "bypass"};
+
+    if ((x->memory.outcome == MEMORY_MISS || x->memory.outcome == MEMORY_JOIN) && x->transcript &&
+        transcript_facts(x->transcript).recalled)
+        return "hit";
+    return names[x->memory.outcome];
+}
+
+static enum verdict refuse_uncached(struct exchange *x, const char *reason)
+{
+    struct failure failure = failure_make(
+        &x->arena, FAIL_NOT_CACHED,
+        "This answer is not remembered (%s), and the request said Cache-Control: only-if-cached. Leave that out to "
+        "have it made.",
+        reason);
+
+    return exchange_refuse(x, &failure);
+}
+
+static enum verdict bypass(struct exchange *x, const char *reason)
+{
+    x->memory.outcome = MEMORY_BYPASS;
+    x->memory.reason = reason;
+    if (x->memory.model)
+        memo_count(x->memory.model, MEMO_COUNT_bypasses);
+    return x->memory.control.only_if_cached ? refuse_uncached(x, reason) : STEP_NEXT;
+}
+
+/* --- the key --- */
+
+/* No candidate's parameters ask for repeatable answers either. */
+static bool surely_not(const struct exchange *x)
+{
+    for (uint32_t i = 0; i < x->candidate_count; i++)
+        if (!repeat_surely_not(&x->question->request, x->candidates[i].defaults, x->candidates[i].fixed))
+            return false;
+    return true;
+}
+
+/* Whose answers may be shared. */
+static void make_scope(struct exchange *x)
+{
+    struct flow *flow = x->flow;
+    struct memory *memory = &x->memory;
+
+    switch (memory->policy->scope) {
+    case SCOPE_SHARED:
+        memcpy(memory->scope, flow->scope_shared, DIGEST_SIZE);
+        break;
+    case SCOPE_TEAM:
+        memcpy(memory->scope, flow->scope_team, DIGEST_SIZE);
+        break;
+    case SCOPE_TENANT:
+        digest_begin(flow->digest);
+        digest_add_text(flow->digest, BYTES("tenant"));
+        digest_add_text(flow->digest, x->credential);
+        digest_end(flow->digest, memory->scope);
+        break;
+    }
+}
+
+static enum repeat_reason make_key(struct exchange *x)
+{
+    struct backend_ask *asks = arena_alloc(&x->arena, x->candidate_count * sizeof(*asks));
+    enum repeat_reason reason;
+
+    for (uint32_t i = 0; i < x->candidate_count; i++) {
+        const struct flight_candidate *candidate = &x->candidates[i];
+
+        asks[i] = (struct backend_ask){
+            .request = &x->question->request,
+            .client = x->dialect->shape,
+            .backend = candidate->backend,
+            .kind = candidate->kind,
+            .upstream_model = candidate->upstream_model,
+            .steering = &candidate->steering,
+            .defaults = candidate->defaults,
+            .fixed = candidate->fixed,
+            .arena = &x->arena,
+        };
+    }
+    make_scope(x);
+    reason = backend_key(asks, x->candidate_count, x->memory.policy->when, x->memory.scope, x->flow->digest,
+                         x->memory.key);
+    x->memory.keyed = reason == REPEAT_YES;
+    return reason;
+}
+
+/* --- the memo --- */
+
+/* An answer this worker led is complete and kept. */
+static void kept(void *data, const struct memo_claim *claim, struct transcript *transcript)
+{
+    struct flow *flow = data;
+
+    if (flow->second)
+        second_store(flow->second, claim->key, claim->tenant, claim->model, transcript, claim->ttl_ms);
+}
+
+static enum memo_verdict ask_memo(struct exchange *x, bool only)
+{
+    const struct config_limits *limits = &x->flow->config->limits;
+    struct memory *memory = &x->memory;
+    uint32_t max_age_s = memory->control.max_age_s;
+    struct memo_claim claim = {
+        .key = memory->key,
+        .tenant = memory->scope,
+        .model = memory->model,
+        .ttl_ms = memory->policy->ttl_ms,
+        .fresh = memory->control.no_cache || max_age_s == 0,
+        .only = only,
+        .max_age_ms = max_age_s < UINT32_MAX / 1000 ? max_age_s * 1000 : UINT32_MAX,
+        .home = &x->flow->mailbox,
+        .high_water = limits->high_water,
+        .low_water = limits->low_water,
+        .kept = x->flow->second ? kept : NULL,
+        .data = x->flow,
+    };
+    enum memo_verdict verdict = memo_claim(x->flow->memo, &claim, &x->reader, wake, x, &x->transcript);
+
+    if (verdict == MEMO_HIT)
+        memory->outcome = MEMORY_HIT;
+    else if (verdict == MEMO_JOIN)
+        memory->outcome = MEMORY_JOIN;
+    return verdict;
+}
+
+/* --- by its words --- */
+
+/* A question whose body was heard before, word for word, from the same client, is the same question: if its answer is
+ * there it need not be read. */
+enum verdict recognise_step(struct exchange *x)
+{
+    struct flow *flow = x->flow;
+    struct memory *memory = &x->memory;
+    const struct heard_question *heard;
+    struct chat_request *request = &x->question->request;
+
+    if (!flow->heard || x->endpoint->kind != ENDPOINT_CHAT || x->question->body.size > RECOGNISED_BYTES ||
+        memory->control.no_store)
+        return STEP_NEXT;
+    digest_begin(flow->digest);
+    digest_add_text(flow->digest, bytes_of(x->endpoint->path));
+    digest_add_text(flow->digest, x->credential);
+    digest_add_text(flow->digest, buffer_bytes(&x->question->body));
+    digest_end(flow->digest, memory->words);
+    memory->worded = true;
+    heard = heard_find(flow->heard, memory->words);
+    if (!heard || heard->policy->audit_ppm)
+        return STEP_NEXT;
+    memory->policy = heard->policy;
+    memory->model = heard->model;
+    memory->keyed = true;
+    memcpy(memory->key, heard->key, DIGEST_SIZE);
+    memcpy(memory->scope, heard->scope, DIGEST_SIZE);
+    if (ask_memo(x, true) == MEMO_NONE)
+        return STEP_NEXT;
+    request->operation = x->endpoint->operation;
+    request->model = arena_copy(&x->question->arena, heard->asked);
+    request->stream = heard->stream;
+    request->include_usage = heard->include_usage;
+    return STEP_REPLY;
+}
+
+static void learn_words(struct exchange *x)
+{
+    const struct chat_request *request = &x->question->request;
+    struct heard_question question = {
+        .model = x->memory.model,
+        .policy = x->memory.policy,
+        .asked = request->model,
+        .stream = request->stream,
+        .include_usage = request->include_usage,
+    };
+
+    memcpy(question.key, x->memory.key, DIGEST_SIZE);
+    memcpy(question.scope, x->memory.scope, DIGEST_SIZE);
+    heard_learn(x->flow->heard, x->memory.words, &question);
+}
+
+/* --- the claim --- */
+
+static enum verdict claim(struct exchange *x)
+{
+    bool only = x->memory.control.only_if_cached;
+
+    if (x->memory.worded)
+        learn_words(x);
+    switch (ask_memo(x, only)) {
+    case MEMO_HIT:
+    case MEMO_JOIN:
+        return STEP_REPLY;
+    case MEMO_LEAD:
+    case MEMO_NONE:
+        break;
+    }
+    x->memory.outcome = MEMORY_MISS;
+    if (!only)
+        return STEP_NEXT;
+    memo_count(x->memory.model, MEMO_COUNT_misses);
+    return x->flow->second ? STEP_NEXT : refuse_uncached(x, "it is not there");
+}
+
+enum verdict claim_step(struct exchange *x)
+{
+    struct memory *memory = &x->memory;
+    const struct config_model *model = x->route.model;
+    enum repeat_reason reason;
+
+    if (x->endpoint->kind == ENDPOINT_PASS)
+        return bypass(x, "pass");
+    memory->policy = model ? &model->cache : &x->flow->config->cache.policy;
+    memory->model = memo_model(x->flow->memo, model ? model->name : x->question->request.model);
+    if (memory->control.no_store)
+        return bypass(x, "no-store");
+    if (memory->policy->when == CACHE_NEVER)
+        return bypass(x, repeat_reason_name(REPEAT_POLICY));
+    if (memory->policy->when == CACHE_REPEATABLE && surely_not(x))
+        return bypass(x, repeat_reason_name(REPEAT_NOT_ASKED));
+    reason = make_key(x);
+    return reason == REPEAT_YES ? claim(x) : bypass(x, repeat_reason_name(reason));
+}

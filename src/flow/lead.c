@@ -1,0 +1,191 @@
+/*
+ * Whoever leads has the answer made: first it is looked for on the second shelf, if there is one, then a flight sets
+ * off. A lead belongs to itself, as a flight does: the exchange that began it may leave, and whoever reads its
+ * transcript is served; when nobody reads it any more, it ends.
+ */
+#include "flow/exchange.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+struct lead {
+    struct flow *flow;
+    struct list link;
+    struct question *question;
+    struct transcript *transcript;
+    struct flight_candidate *candidates;
+    uint32_t count;
+    struct flight_plan plan;
+    struct memory memory;
+    struct second_look look;
+};
+
+static struct lead *lead_free(struct lead *lead)
+{
+    second_look_away(&lead->look);
+    list_remove(&lead->link);
+    transcript_unref(lead->transcript);
+    question_unref(lead->question);
+    alloc_free(lead->candidates);
+    return alloc_free(lead);
+}
+
+/* --- setting off --- */
+
+static void fail_down(struct flow *flow, const struct flight_plan *plan)
+{
+    struct failure failure = failure_make(&plan->question->arena, FAIL_OVERLOADED,
+                                          "No backend of '%.*s' can be reached right now.",
+                                          BYTES_ARG(plan->question->request.model));
+
+    failure.retry_after_ms = 1000;
+    METRICS_COUNT(flow->metrics, requests_refused_total);
+    transcript_fail(plan->transcript, &failure);
+}
+
+/* PLAN's candidates are all there are: those worth asking now are asked. */
+static void set_off(struct flow *flow, const struct flight_plan *plan)
+{
+    struct flight_candidate *healthy = alloc_bytes(plan->count * sizeof(*healthy));
+    struct flight_plan ask = *plan;
+    bool down;
+
+    ask.candidates = healthy;
+    ask.count = choose_healthy(flow, plan->candidates, plan->count, healthy, &down);
+    if (ask.count) {
+        health_earn(flow->health);
+        flight_start(&flow->flights, &ask);
+    } else {
+        fail_down(flow, plan);
+    }
+    alloc_free(healthy);
+}
+
+/* --- looking first --- */
+
+static void recall(struct lead *lead, const struct stored *found, uint32_t age_ms)
+{
+    struct transcript_facts facts = found->facts;
+    struct stored rest = *found;
+    struct chat_event event;
+
+    facts.recalled = true;
+    facts.made_ms = clock_ms() - age_ms;
+    transcript_tell(lead->transcript, &facts);
+    memo_count(lead->memory.model, MEMO_COUNT_recalled);
+    while (stored_next(&rest, &event))
+        transcript_append(lead->transcript, &event);
+    transcript_finish(lead->transcript);
+}
+
+static void looked(void *data, const struct stored *found, uint32_t age_ms)
+{
+    struct lead *lead = data;
+    struct failure failure = {
+        .kind = FAIL_NOT_CACHED,
+        .message = BYTES("This answer is not remembered, and the request said Cache-Control: only-if-cached."),
+    };
+
+    transcript_set_writer(lead->transcript, &(struct transcript_writer){0});
+    if (found && age_ms <= (uint64_t)lead->memory.control.max_age_s * 1000)
+        recall(lead, found, age_ms);
+    else if (lead->memory.control.only_if_cached)
+        transcript_fail(lead->transcript, &failure);
+    else
+        set_off(lead->flow, &lead->plan);
+    lead_free(lead);
+}
+
+static void abandoned(void *data)
+{
+    lead_free(data);
+}
+
+/* False: there is nowhere to look. */
+static bool look_first(struct exchange *x, const struct flight_plan *plan)
+{
+    struct flow *flow = x->flow;
+    struct lead *lead;
+
+    if (x->memory.outcome != MEMORY_MISS || !flow->second || !second_is_up(flow->second) ||
+        x->memory.control.no_cache || x->memory.control.max_age_s == 0)
+        return false;
+    lead = ALLOC_NEW(struct lead);
+    lead->flow = flow;
+    list_append(&flow->leads, &lead->link);
+    lead->question = question_ref(plan->question);
+    lead->transcript = transcript_ref(plan->transcript);
+    lead->memory = x->memory;
+    lead->candidates = memcpy(alloc_bytes(plan->count * sizeof(*lead->candidates)), plan->candidates,
+                              plan->count * sizeof(*lead->candidates));
+    lead->plan = *plan;
+    lead->plan.candidates = lead->candidates;
+    transcript_set_writer(lead->transcript, &(struct transcript_writer){.abandoned = abandoned, .data = lead});
+    if (second_look(flow->second, &lead->look, lead->memory.key, lead->memory.scope, lead->memory.model,
+                    lead->memory.policy->ttl_ms, looked, lead))
+        return true;
+    transcript_set_writer(lead->transcript, &(struct transcript_writer){0});
+    lead_free(lead);
+    return false;
+}
+
+void leads_cancel_all(struct flow *flow, const struct failure *failure)
+{
+    LIST_EACH(&flow->leads, node) {
+        struct lead *lead = LIST_ENTRY(node, struct lead, link);
+
+        transcript_set_writer(lead->transcript, &(struct transcript_writer){0});
+        transcript_fail(lead->transcript, failure);
+        lead_free(lead);
+    }
+}
+
+/* --- the step --- */
+
+static void wake(void *data)
+{
+    exchange_resume(data);
+}
+
+/* Nobody else will read this one. */
+static void alone(struct exchange *x)
+{
+    const struct config_limits *limits = &x->flow->config->limits;
+
+    x->transcript = transcript_new(limits->high_water, limits->low_water);
+    reader_init(&x->reader, x->transcript, NULL, wake, x);
+}
+
+static void plan_pass(struct exchange *x, struct flight_plan *plan)
+{
+    struct arena *arena = &x->question->arena;
+
+    plan->pass_get = x->verb == HTTP_GET_;
+    plan->pass_path = x->query.size
+                          ? arena_printf(arena, "%.*s?%.*s", BYTES_ARG(x->path), BYTES_ARG(x->query))
+                          : arena_copy(arena, x->path);
+}
+
+enum verdict ask_step(struct exchange *x)
+{
+    struct flight_plan plan = {
+        .question = x->question,
+        .client = x->dialect->shape,
+        .candidates = x->candidates,
+        .count = x->candidate_count,
+    };
+
+    if (!x->transcript)
+        alone(x);
+    plan.transcript = x->transcript;
+    if (x->endpoint->kind == ENDPOINT_PASS)
+        plan_pass(x, &plan);
+    if (look_first(x, &plan))
+        return STEP_NEXT;
+    if (x->memory.control.only_if_cached)
+        return exchange_refuse_text(x, FAIL_NOT_CACHED,
+                                    "This answer is not remembered, and the request said Cache-Control: "
+                                    "only-if-cached.");
+    set_off(x->flow, &plan);
+    return STEP_NEXT;
+}
