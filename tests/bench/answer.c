@@ -120,6 +120,18 @@ static bool take_events(struct answer *answer, struct cut *cut, size_t length)
     return true;
 }
 
+/* Of a body that is no stream, as much as there is room for. */
+static void keep_body(struct answer *answer, const char *bytes, size_t length)
+{
+    size_t room = ANSWER_TEXT - 1 - answer->text_length;
+
+    if (length > room)
+        length = room;
+    memcpy(answer->text + answer->text_length, bytes, length);
+    answer->text_length += (uint32_t)length;
+    answer->text[answer->text_length] = '\0';
+}
+
 static bool take_body(struct answer *answer, struct cut *cut)
 {
     size_t length = (size_t)(cut->end - cut->at);
@@ -128,6 +140,8 @@ static bool take_body(struct answer *answer, struct cut *cut)
         length = (size_t)answer->left;
     if (answer->stream && !take_events(answer, cut, length))
         return false;
+    if (!answer->stream)
+        keep_body(answer, cut->at, length);
     cut->at += length;
     answer->left -= length;
     if (answer->left == 0)

@@ -19,7 +19,7 @@ struct answer {
     unsigned status;
     bool chunked, stream, last_chunk;
     uint64_t left;                      /* of the body or of this chunk */
-    uint32_t text_length;               /* the head, a size line or an event, as far as it came */
+    uint32_t text_length;               /* the head, an event, or a whole body's beginning, as far as it came */
     uint32_t event_read;                /* number of the read() of the open event's first byte */
     char text[ANSWER_TEXT];
 };

@@ -25,6 +25,11 @@
 #define STAMP_CLOCK_DIGITS    20
 #define STAMP_LENGTH          (1 + STAMP_SEQUENCE_DIGITS + 1 + STAMP_CLOCK_DIGITS)
 
+/* An answer's id is this mark and the question's nonce, so that nobody gets somebody else's answer unseen. */
+#define NONCE_MARK   "q-"
+#define NO_NONCE     "000000000000"
+#define NONCE_DIGITS 12
+
 static inline uint64_t clock_ns(void)
 {
     struct timespec now;
@@ -72,4 +77,12 @@ static inline void set_nodelay(int fd)
     int on = 1;
 
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+static inline void put_digits(char *end, uint64_t value, int digits)
+{
+    while (digits-- > 0) {
+        *--end = (char)('0' + value % 10);
+        value /= 10;
+    }
 }

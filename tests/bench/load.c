@@ -7,10 +7,11 @@
  *   load sse  -p PORT -c 500 -e 50 -d 2     500 streams of 50 events a second; every event is timestamped
  *   load sse  -p PORT -c 1 -k 3 -e 500 -d 1 short streams one after the other: time to first event
  *   load hold -p PORT -c 5000 -e 1 -d 2     open streams and weigh the process given by -P
+ *   load json -p PORT -c 64 -d 2 -s -q 1000 ask 1,000 different seeded questions in turn; -q new: none twice
  *
  * Other options: -w warm-up seconds, -P the process whose CPU time is charged, -n stop after exactly so many
- * requests (no warm-up), -k events in each stream, -b bytes of the body. One line of key=value goes to
- * stdout.
+ * requests (no warm-up), -k events in each stream, -b bytes of the body, -u the upstream's port, to ask it how many
+ * requests came through. One line of key=value goes to stdout.
  */
 #include <getopt.h>
 #include <sys/epoll.h>
@@ -19,18 +20,21 @@
 #include "bench.h"
 #include "histogram.h"
 #include "process.h"
+#include "question.h"
 
 enum { BATCH = 256, READ_BYTES = 64 * 1024, RAMP_AT_ONCE = 64, ERRORS_TOO_MANY = 50, STUCK_SECONDS = 20 };
 enum phase { PHASE_RAMP, PHASE_WARM, PHASE_MEASURE, PHASE_OVER };
 
 static struct {
     bool sse, hold;
-    int port, pid;
-    uint32_t connections, rate, event_rate, events, body_bytes;
+    int pid, upstream_port;
+    uint32_t connections, rate;
     double seconds, warm;
     uint64_t requests;
+    struct question_plan question;
 } options = {
-    .connections = 1, .event_rate = 50, .events = 99999999, .body_bytes = 250, .seconds = 1, .warm = 0.3,
+    .connections = 1, .seconds = 1, .warm = 0.3,
+    .question = { .event_rate = 50, .events = 99999999, .body_bytes = 250 },
 };
 
 struct conn {
@@ -38,6 +42,7 @@ struct conn {
     bool busy, asked_once;
     size_t sent;
     uint64_t asked, intended;           /* when; intended: open loop, the time it should have been */
+    uint64_t nonce, stamps;             /* of the question; the sum of the events' stamps */
     uint32_t reads, sequence;           /* sequence: the next event's */
     uint32_t events_in_read;
     struct answer answer;
@@ -46,6 +51,7 @@ struct conn {
 /* What was seen; emptied when measuring begins. */
 static struct {
     uint64_t answers, events, reads, merged, split, late, lost;
+    uint64_t wrong, changed;            /* answers: not to this question; otherwise than when it was last asked */
     struct histogram latency;           /* of whole answers, or to the first event of a stream */
     struct histogram delay;             /* of single events, from the upstream's write() */
 } seen;
@@ -57,48 +63,15 @@ static uint64_t phase_until, measure_began, last_progress, memory_before;
 static uint64_t issued, finished, first_events;
 static uint32_t opened, errors, cursor;
 static uint64_t next_intended;
+static uint64_t asked_before;                   /* the upstream's count */
 static struct process_cpu cpu_before;
-static char *request;
 static size_t request_length;
-
-/* --- the request --- */
-
-static void prepare_request(void)
-{
-    static const char prose[] =
-        "An ember is a glowing, hot coal of slowly burning fuel.\\nIt \\\"glows\\\" long. ";
-    size_t room = options.body_bytes + 1024, length;
-    char *body = must_alloc(room);
-
-    length = (size_t)snprintf(body, room, "{\"model\":\"bench\",");
-    if (options.sse)
-        length += (size_t)snprintf(body + length, room - length,
-            "\"stream\":true,\"user\":\"rate=%u count=%u\",", options.event_rate, options.events);
-    length += (size_t)snprintf(body + length, room - length,
-        "\"temperature\":0.7,\"messages\":[{\"role\":\"system\",\"content\":\"You are brief.\"},"
-        "{\"role\":\"user\",\"content\":\"What is it? ");
-    while (length + sizeof prose - 1 + 4 <= options.body_bytes) {
-        memcpy(body + length, prose, sizeof prose - 1);
-        length += sizeof prose - 1;
-    }
-    while (length + 4 < options.body_bytes)
-        body[length++] = '.';
-    length += (size_t)snprintf(body + length, room - length, "\"}]}");
-
-    request = must_alloc(length + 1024);
-    request_length = (size_t)snprintf(request, length + 1024,
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: embergate-bench/1\r\n"
-        "Authorization: Bearer sk-bench-0123456789abcdef0123456789abcdef01234567\r\n"
-        "Accept: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-        options.port, options.sse ? "text/event-stream" : "application/json", length, body);
-    free(body);
-}
 
 /* --- one connection --- */
 
 static void conn_open(struct conn *conn)
 {
-    struct sockaddr_in address = loopback(options.port);
+    struct sockaddr_in address = loopback(options.question.port);
     struct epoll_event wish = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = conn };
 
     conn->fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -122,6 +95,7 @@ static void conn_failed(struct conn *conn, const char *why)
 
 static void conn_write(struct conn *conn)
 {
+    const char *request = question_text(conn->nonce, &request_length);
     ssize_t sent = send(conn->fd, request + conn->sent, request_length - conn->sent,
                         MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -138,6 +112,8 @@ static void conn_ask(struct conn *conn, uint64_t now)
     conn->busy = true;
     conn->sent = 0;
     conn->sequence = 0;
+    conn->stamps = 0;
+    conn->nonce = question_next();
     conn->asked = conn->asked_once && options.rate ? conn->intended : now;
     conn_write(conn);
 }
@@ -165,6 +141,8 @@ static void on_event(void *data, const char *event, size_t length, uint32_t firs
     sent = strtoull(stamp + STAMP_SEQUENCE_DIGITS + 2, NULL, 10);
     if (strtoul(stamp + 1, NULL, 10) != conn->sequence)
         seen.lost++;
+    seen.wrong += !question_is_event(conn->nonce, event, length);
+    conn->stamps += sent * (conn->sequence + 1);
     if (conn->sequence++ == 0) {
         histogram_add(&seen.latency, now - conn->asked);
         first_events++;
@@ -173,7 +151,7 @@ static void on_event(void *data, const char *event, size_t length, uint32_t firs
     conn->events_in_read++;
     seen.split += first_read != conn->reads;
     histogram_add(&seen.delay, now - sent);
-    seen.late += options.event_rate && now - sent > NANO / options.event_rate;
+    seen.late += options.question.event_rate && now - sent > NANO / options.question.event_rate;
 }
 
 static void conn_answered(struct conn *conn, uint64_t now)
@@ -181,10 +159,13 @@ static void conn_answered(struct conn *conn, uint64_t now)
     conn->busy = false;
     finished++;
     seen.answers++;
-    if (!options.sse)
+    if (!options.sse) {
         histogram_add(&seen.latency, now - conn->asked);
-    if (options.sse && conn->sequence != options.events)
-        seen.lost++;
+        seen.wrong += !question_is_whole(conn->nonce, conn->answer.text, conn->answer.text_length);
+    } else {
+        seen.lost += conn->sequence != options.question.events;
+        seen.changed += question_is_changed(conn->nonce, conn->stamps);
+    }
     conn_again(conn, now);
 }
 
@@ -234,6 +215,30 @@ static void conn_ready(struct conn *conn, uint32_t ready)
     }
 }
 
+/* --- the upstream's own count of requests; 0 without its port --- */
+
+static uint64_t upstream_count(int port)
+{
+    static const char ask[] = "GET /count HTTP/1.1\r\nHost: bench\r\n\r\n";
+    struct sockaddr_in address = loopback(port);
+    char text[512] = "";
+    const char *body;
+    ssize_t got;
+    int fd;
+
+    if (!port)
+        return 0;
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        die("connect to the upstream");
+    if (write(fd, ask, sizeof ask - 1) < 0)
+        die("ask the upstream");
+    got = read(fd, text, sizeof text - 1);
+    close(fd);
+    body = got > 0 ? strstr(text, "\r\n\r\n") : NULL;
+    return body ? strtoull(body + 4, NULL, 10) : 0;
+}
+
 /* --- the run: ramp, warm-up, measuring --- */
 
 static void ramp(uint64_t now)
@@ -255,6 +260,7 @@ static void ramp(uint64_t now)
 static void begin_measuring(uint64_t now)
 {
     memset(&seen, 0, sizeof seen);
+    asked_before = upstream_count(options.upstream_port);
     cpu_before = process_cpu(options.pid);
     measure_began = now;
     phase = PHASE_MEASURE;
@@ -339,16 +345,20 @@ static void print_quantiles(const char *name, const struct histogram *histogram)
            (double)histogram_quantile(histogram, 0.999) / 1e3, name, (double)histogram->max / 1e3);
 }
 
-static void print_result(void)
+/* False when answers were not what was asked. A stream may differ from before where the upstream made it anew. */
+static bool print_result(void)
 {
     struct process_cpu cpu = process_cpu(options.pid);
     double seconds = (double)(clock_ns() - measure_began) / 1e9;
     double spent = (double)(cpu.ns - cpu_before.ns) / 1e3;
+    uint64_t asked = upstream_count(options.upstream_port);
     double ticks = (double)(cpu.user + cpu.system - cpu_before.user - cpu_before.system);
 
-    printf("answers=%llu errors=%u seconds=%.3f per_second=%.1f cpu_us=%.0f user_share=%.2f",
-           (unsigned long long)seen.answers, errors, seconds, (double)seen.answers / seconds, spent,
-           ticks > 0 ? (double)(cpu.user - cpu_before.user) / ticks : 0);
+    printf("answers=%llu errors=%u wrong=%llu changed=%llu asked_upstream=%llu", (unsigned long long)seen.answers,
+           errors, (unsigned long long)seen.wrong, (unsigned long long)seen.changed,
+           (unsigned long long)(asked - asked_before));
+    printf(" seconds=%.3f per_second=%.1f cpu_us=%.0f user_share=%.2f", seconds, (double)seen.answers / seconds,
+           spent, ticks > 0 ? (double)(cpu.user - cpu_before.user) / ticks : 0);
     if (options.pid && seen.answers)
         printf(" cpu_us_per_answer=%.2f", spent / (double)seen.answers);
     print_quantiles("latency", &seen.latency);
@@ -369,27 +379,35 @@ static void print_result(void)
                ((double)now - (double)memory_before) / options.connections);
     }
     printf("\n");
+    return !errors && !seen.wrong && !(seen.changed && options.upstream_port && asked == asked_before);
 }
 
 static void read_options(int argc, char **argv)
 {
+    struct question_plan *question = &options.question;
     int letter;
 
     if (argc < 2)
         exit(2);
     options.hold = strcmp(argv[1], "hold") == 0;
-    options.sse = options.hold || strcmp(argv[1], "sse") == 0;
-    while ((letter = getopt(argc - 1, argv + 1, "p:c:d:w:n:r:e:k:b:P:")) != -1) {
+    options.sse = question->stream = options.hold || strcmp(argv[1], "sse") == 0;
+    while ((letter = getopt(argc - 1, argv + 1, "p:c:d:w:n:r:e:k:b:P:q:su:")) != -1) {
         switch (letter) {
-        case 'p': options.port = (int)strtol(optarg, NULL, 10); break;
+        case 'p': question->port = (int)strtol(optarg, NULL, 10); break;
         case 'c': options.connections = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'd': options.seconds = strtod(optarg, NULL); break;
         case 'w': options.warm = strtod(optarg, NULL); break;
         case 'n': options.requests = strtoull(optarg, NULL, 10); break;
         case 'r': options.rate = (uint32_t)strtoul(optarg, NULL, 10); break;
-        case 'e': options.event_rate = (uint32_t)strtoul(optarg, NULL, 10); break;
-        case 'k': options.events = (uint32_t)strtoul(optarg, NULL, 10); break;
-        case 'b': options.body_bytes = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'e': question->event_rate = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'k': question->events = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'b': question->body_bytes = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 's': question->seeded = true; break;
+        case 'u': options.upstream_port = (int)strtol(optarg, NULL, 10); break;
+        case 'q':
+            question->always_new = strcmp(optarg, "new") == 0;
+            question->different = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
         case 'P': options.pid = (int)strtol(optarg, NULL, 10); break;
         default: exit(2);
         }
@@ -400,12 +418,11 @@ int main(int argc, char **argv)
 {
     read_options(argc, argv);
     raise_descriptor_limit();
-    prepare_request();
+    question_init(&options.question);
     epoll = epoll_create1(0);
     conns = must_alloc(options.connections * sizeof *conns);
     last_progress = clock_ns();
     memory_before = process_memory(options.pid, "RssAnon:");
     run();
-    print_result();
-    return errors ? 1 : 0;
+    return print_result() ? 0 : 1;
 }

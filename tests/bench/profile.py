@@ -2,6 +2,7 @@
 """Where the instructions of one request and one event go: run.sh's callgrind runs, long minus short, by function.
 
     tests/bench/profile.py [TARGET] [FOLDER]     gateway and build-bench/results when not said
+    tests/bench/profile.py process build-bench/hits     the same of hits.sh: one whole hit, one of a stream
 """
 
 import pathlib
@@ -26,7 +27,7 @@ def costs(path, inclusive):
             name = match.group(2).strip()
             library = re.search(r"\[(.*)\]", name)
             function = name.split(":", 1)[-1].split(" [")[0].strip("'")
-            place = pathlib.Path(library.group(1)).name.split(".so")[0] if library else "program"
+            place = pathlib.Path(library.group(1)).name.split(".so")[0] if library and ".so" in name else "program"
             key = f"{function} ({place})"
             found[key] = found.get(key, 0) + int(match.group(1).replace(",", ""))
     return found
@@ -54,6 +55,7 @@ def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     folder = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else root / "build-bench" / "results"
     for kind, (unit, count) in KINDS.items():
+        unit = {"event": "stream"}.get(unit, unit) if folder.name == "hits" else unit
         paths = [folder / f"callgrind-{target}-{kind}-{length}" for length in ("short", "long")]
         for inclusive in (False, True):
             short, long = (costs(path, inclusive) for path in paths)

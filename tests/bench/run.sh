@@ -9,22 +9,13 @@
 # made. The table goes to stdout.
 set -eu -o pipefail
 
-here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-build=${BUILD:-$root/build-bench}
+. "$(dirname "$0")/lib.sh"
+
 out=$build/results
-quick=${QUICK:-0}
 targets=(${TARGETS:-direct nginx haproxy bare gateway})
-port_base=${PORT_BASE:-18600}
-proxy_core=1 other_core=0
-declare -A port=([direct]=$port_base [nginx]=$((port_base + 1)) [haproxy]=$((port_base + 2))
-                 [bare]=$((port_base + 3)) [gateway]=$((port_base + 4)))
-upstream_port=$port_base
+port=([direct]=$port_base [nginx]=$((port_base + 1)) [haproxy]=$((port_base + 2)) [bare]=$((port_base + 3))
+      [gateway]=$((port_base + 4)))
 admin_port=$((port_base + 9))
-declare -A pid=() charged=()            # charged: the process whose CPU time and memory count
-ulimit -n "$(ulimit -Hn)"
-files=$(ulimit -n)
-[ "$files" = unlimited ] || [ "$files" -gt 1000000 ] && files=1000000
 
 if [ "$quick" = 1 ]; then
     rounds=${ROUNDS:-3} streams=2000
@@ -35,59 +26,17 @@ else
 fi
 [ "$files" -ge $((streams * 2 + 500)) ] || streams=$(((files - 500) / 2))
 
-say() { printf '%s\n' "$*" >&2; }
-die() { say "bench: $*"; exit 1; }
-
-# --- tools and programs ---
-
-install_missing() {
-    local missing=() service
-    command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
-    command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
-    command -v wrk >/dev/null || missing+=(wrk)
-    command -v valgrind >/dev/null || missing+=(valgrind)
-    [ ${#missing[@]} -gt 0 ] || return 0
-    say "installing ${missing[*]}"
-    [ "$(id -u)" = 0 ] || die "please install: ${missing[*]}"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >/dev/null
-    for service in nginx haproxy; do            # apt starts them; they would take CPU and ports
-        case " ${missing[*]} " in *" $service"*) service "$service" stop >/dev/null 2>&1 || true ;; esac
-    done
-}
-
-build_programs() {
-    local flags="-std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-unused-parameter" llhttp=/usr/share/llhttp part
-    mkdir -p "$build/bench"
-    cc $flags "$here/upstream.c" -o "$build/bench/upstream"
-    cc $flags "$here/load.c" "$here/answer.c" "$here/process.c" -o "$build/bench/load"
+build_relay() {
+    local llhttp=/usr/share/llhttp part
     for part in api http llhttp; do
         [ -f "$build/bench/$part.o" ] || cc -O3 -w -c -DLLHTTP_STRICT_MODE=1 -I/usr/share/include/llhttp \
             "$llhttp/$part.c" -o "$build/bench/$part.o"
     done
-    cc $flags -DLLHTTP_STRICT_MODE=1 -isystem /usr/share/include/llhttp "$here/bare_relay.c" \
+    compile -DLLHTTP_STRICT_MODE=1 -isystem /usr/share/include/llhttp "$here/bare_relay.c" \
         "$build/bench/"{api,http,llhttp}.o -o "$build/bench/bare_relay" $(pkg-config --cflags --libs libcurl libuv)
 }
 
-build_gateway() {
-    [ -z "${GATEWAY:-}" ] || return 0
-    GATEWAY=$build/embergate
-    [ -f "$build/build.ninja" ] ||
-        meson setup "$build" "$root" -Dbuildtype=release -Db_lto=true -Ddebug=true -Dtests=false >"$out/build.log"
-    ninja -C "$build" embergate >>"$out/build.log" 2>&1 || { tail -20 "$out/build.log" >&2; die "no gateway"; }
-}
-
 has() { case " ${targets[*]} " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
-
-# --- starting and stopping, only what was started here ---
-
-wait_for_port() {
-    local tries=0
-    until (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; do
-        tries=$((tries + 1))
-        [ $tries -lt 400 ] || die "nothing listens on port $1 ($2)"
-        sleep 0.05
-    done
-}
 
 configure() {   # template, result, port, master_process
     sed -e "s|@PORT@|$3|g" -e "s|@UPSTREAM@|$upstream_port|g" -e "s|@ADMIN@|$((admin_port + $3 - port_base))|g" \
@@ -105,54 +54,6 @@ command_of() {  # target, port, "single": nginx as one process
     gateway) configure gateway.yaml.in "$out/gateway-$2.yaml" "$2"
              command=("$GATEWAY" -c "$out/gateway-$2.yaml") ;;
     esac
-}
-
-start() {
-    local command
-    command_of "$1" "${port[$1]}"
-    taskset -c $proxy_core "${command[@]}" >"$out/$1.out" 2>"${ERRORS_TO:-/dev/null}" &
-    pid[$1]=$!
-    wait_for_port "${port[$1]}" "$1"
-    sleep 0.3
-    kill -0 "${pid[$1]}" 2>/dev/null || die "$1 did not start; is port ${port[$1]} taken?"
-    charged[$1]=${pid[$1]}
-    [ "$1" = nginx ] && charged[nginx]=$(pgrep -P "${pid[nginx]}" | head -1)
-    return 0
-}
-
-stop() {
-    [ -n "${pid[$1]:-}" ] || return 0
-    kill -TERM "${pid[$1]}" 2>/dev/null || true
-    for _ in $(seq 60); do
-        kill -0 "${pid[$1]}" 2>/dev/null || break
-        sleep 0.05
-    done
-    kill -KILL "${pid[$1]}" 2>/dev/null || true
-    wait "${pid[$1]}" 2>/dev/null || true
-    unset "pid[$1]"
-}
-
-stop_all() {
-    local target
-    for target in "${!pid[@]}"; do
-        stop "$target"
-    done
-}
-trap stop_all EXIT
-trap 'exit 130' INT TERM
-
-# --- one measurement: a line in raw.txt ---
-
-load() {        # case, target, round, arguments of the load generator
-    local name=$1 target=$2 round=$3 line kind=$4
-    shift 4
-    if line=$(taskset -c $other_core "$build/bench/load" "$kind" -p "${port[$target]}" -w $warm \
-              -P "${charged[$target]:-0}" "$@"); then
-        printf 'case=%s target=%s round=%s %s\n' "$name" "$target" "$round" "$line" >>"$out/raw.txt"
-    else
-        printf 'case=%s target=%s round=%s failed=1 %s\n' "$name" "$target" "$round" "$line" >>"$out/raw.txt"
-        say "bench: $name on $target failed in round $round"
-    fi
 }
 
 measure_target() {      # target, round
@@ -209,28 +110,13 @@ measure_wrk() {
     done
 }
 
-# --- instructions: the same target twice under callgrind, the difference of a long and a short run ---
-
-callgrind_run() {       # target, port, name, arguments of the load generator -> instructions on stdout
-    local target=$1 at=$2 file=$out/callgrind-$1-$3 command process
-    shift 3
-    command_of "$target" "$at" single
-    valgrind --tool=callgrind --callgrind-out-file="$file" "${command[@]}" >/dev/null 2>&1 &
-    process=$!
-    wait_for_port "$at" "$target under callgrind"
-    "$build/bench/load" "$@" -p "$at" >"$file.load" || say "bench: load on $target under callgrind failed"
-    kill -TERM $process
-    wait $process || true
-    sed -n 's/^\(summary\|totals\): *//p' "$file" | head -1
-}
-
 callgrind_target() {    # target, place
     local at=$((port_base + 20 + $2)) short long
-    short=$(callgrind_run "$1" $at json-short json -c 8 -n 200)
-    long=$(callgrind_run "$1" $at json-long json -c 8 -n 1000)
+    short=$(callgrind_run "$1" $at json-short true json -c 8 -n 200)
+    long=$(callgrind_run "$1" $at json-long true json -c 8 -n 1000)
     echo "case=instructions_json target=$1 round=1 each=$(((long - short) / 800))"
-    short=$(callgrind_run "$1" $at sse-short sse -c 8 -n 8 -e 50 -k 20)
-    long=$(callgrind_run "$1" $at sse-long sse -c 8 -n 8 -e 50 -k 120)
+    short=$(callgrind_run "$1" $at sse-short true sse -c 8 -n 8 -e 50 -k 20)
+    long=$(callgrind_run "$1" $at sse-long true sse -c 8 -n 8 -e 50 -k 120)
     echo "case=instructions_event target=$1 round=1 each=$(((long - short) / 800))"
 }
 
@@ -252,20 +138,16 @@ measure_instructions() {
 
 # --- the run ---
 
-[ "$(nproc)" -ge 2 ] || die "two cores are needed: one for the proxy, one for the rest"
-PATH=$PATH:/usr/sbin
 mkdir -p "$out"
 rm -f "$out"/raw.txt "$out"/instructions-*.txt "$out"/callgrind-*
-install_missing
-build_programs
+install_missing nginx:nginx-light haproxy:haproxy wrk:wrk valgrind:valgrind
+build_clients
+build_relay
 if has gateway; then
     build_gateway
 fi
 
-taskset -c $other_core "$build/bench/upstream" "$upstream_port" 2>"$out/upstream.err" &
-pid[upstream]=$!
-wait_for_port "$upstream_port" upstream
-
+start_upstream
 measure_memory
 for target in "${targets[@]}"; do
     [ "$target" = direct ] || start "$target"

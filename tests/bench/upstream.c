@@ -4,8 +4,9 @@
  * POST /v1/chat/completions gives a fixed JSON answer of 1 KB or, when the body holds "stream":true, a stream
  * of events of 200 bytes, one write() each, stamped with the clock. The body's "user" chooses it: "rate=50
  * count=100" is 100 events, 50 each second (rate=0: as fast as the socket takes them). The first event
- * follows the head at once; each stream then keeps its own phase, so that streams do not march in step. GET
- * /v1/models lists one model.
+ * follows the head at once; each stream then keeps its own phase, so that streams do not march in step. A body with
+ * "nonce=" and digits gets them back as the answer's id, in each of its events. GET /v1/models lists one model, GET
+ * /count tells how many questions were asked so far.
  */
 #include <signal.h>
 #include <sys/epoll.h>
@@ -22,6 +23,7 @@ struct peer {
     uint64_t interval, due;         /* ns; interval 0: not paced */
     uint32_t sequence, count;
     int heap_place;                 /* -1: not in the heap */
+    char nonce[NONCE_DIGITS];
     uint32_t rest_length;           /* what a short write left */
     char rest[EVENT_ROOM + 512];
     char input[INPUT_BYTES + 1];
@@ -30,15 +32,17 @@ struct peer {
 static int epoll;
 static struct peer **heap;
 static int heap_count, heap_room;
-static char json_answer[2048], models_answer[512], event_text[EVENT_ROOM];
-static size_t json_length, models_length, event_length;
-static char *event_stamp;
+static uint64_t asked;
+static char json_answer[2048], models_answer[512], event_text[EVENT_ROOM], finish_text[512];
+static size_t json_length, models_length, event_length, finish_length;
+static char *event_stamp, *json_nonce, *event_nonce, *finish_nonce;
 
 static const char stream_head[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
     "Transfer-Encoding: chunked\r\n\r\n";
 #define CHUNK_HEAD \
-    "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"bench\","
+    "{\"id\":\"" NONCE_MARK NO_NONCE "\",\"object\":\"chat.completion.chunk\",\"created\":1700000000," \
+    "\"model\":\"bench\","
 static const char finish_event[] =
     "data: " CHUNK_HEAD "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
     "data: [DONE]\n\n";
@@ -51,7 +55,7 @@ static void prepare_texts(void)
     int length;
 
     length = snprintf(body, sizeof body,
-        "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1700000000,"
+        "{\"id\":\"" NONCE_MARK NO_NONCE "\",\"object\":\"chat.completion\",\"created\":1700000000,"
         "\"model\":\"bench\","
         "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"");
     while (length < 1024 - 100)
@@ -61,26 +65,23 @@ static void prepare_texts(void)
         "{\"prompt_tokens\":40,\"completion_tokens\":200,\"total_tokens\":240}}");
     json_length = (size_t)snprintf(json_answer, sizeof json_answer,
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", length, body);
+    json_nonce = strstr(json_answer, NONCE_MARK) + strlen(NONCE_MARK);
 
     length = snprintf(event, sizeof event, "data: " CHUNK_HEAD
         "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"@%0*d %0*d\"},\"finish_reason\":null}]}\n\n",
         STAMP_SEQUENCE_DIGITS, 0, STAMP_CLOCK_DIGITS, 0);
     event_length = (size_t)snprintf(event_text, sizeof event_text, "%x\r\n%s\r\n", (unsigned)length, event);
     event_stamp = strchr(event_text, '@');
+    event_nonce = strstr(event_text, NONCE_MARK) + strlen(NONCE_MARK);
+    finish_length = (size_t)snprintf(finish_text, sizeof finish_text, "%x\r\n%s\r\n0\r\n\r\n",
+                                     (unsigned)(sizeof finish_event - 1), finish_event);
+    finish_nonce = strstr(finish_text, NONCE_MARK) + strlen(NONCE_MARK);
 
     length = snprintf(body, sizeof body,
         "{\"object\":\"list\",\"data\":[{\"id\":\"bench\",\"object\":\"model\",\"created\":1700000000,"
         "\"owned_by\":\"bench\"}]}");
     models_length = (size_t)snprintf(models_answer, sizeof models_answer,
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", length, body);
-}
-
-static void put_digits(char *end, uint64_t value, int digits)
-{
-    while (digits-- > 0) {
-        *--end = (char)('0' + value % 10);
-        value /= 10;
-    }
 }
 
 /* --- who is due next: a binary heap --- */
@@ -173,18 +174,16 @@ static bool peer_write(struct peer *peer, const char *text, size_t length)
 
 static bool peer_finish_stream(struct peer *peer)
 {
-    char text[512];
-    int length = snprintf(text, sizeof text, "%x\r\n%s\r\n0\r\n\r\n", (unsigned)(sizeof finish_event - 1),
-                          finish_event);
-
     peer->streaming = false;
-    return peer_write(peer, text, (size_t)length);
+    memcpy(finish_nonce, peer->nonce, NONCE_DIGITS);
+    return peer_write(peer, finish_text, finish_length);
 }
 
 static bool peer_send_event(struct peer *peer)
 {
     if (peer->sequence == peer->count)
         return peer_finish_stream(peer);
+    memcpy(event_nonce, peer->nonce, NONCE_DIGITS);
     put_digits(event_stamp + 1 + STAMP_SEQUENCE_DIGITS, peer->sequence++, STAMP_SEQUENCE_DIGITS);
     put_digits(event_stamp + STAMP_LENGTH, clock_ns(), STAMP_CLOCK_DIGITS);
     return peer_write(peer, event_text, event_length);
@@ -215,15 +214,40 @@ static uint64_t number_after(const char *text, const char *name, uint64_t otherw
     return found ? strtoull(found + strlen(name), NULL, 10) : otherwise;
 }
 
+static bool peer_answer_get(struct peer *peer)
+{
+    char text[256], number[32];
+    int length;
+
+    if (strncmp(peer->input, "GET /count ", 11) != 0)
+        return peer_write(peer, models_answer, models_length);
+    length = snprintf(number, sizeof number, "%llu", (unsigned long long)asked);
+    length = snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", length, number);
+    return peer_write(peer, text, (size_t)length);
+}
+
+static void read_nonce(struct peer *peer, const char *body)
+{
+    const char *nonce = strstr(body, "nonce=");
+
+    memcpy(peer->nonce, NO_NONCE, NONCE_DIGITS);
+    if (nonce && strlen(nonce + 6) >= NONCE_DIGITS)
+        memcpy(peer->nonce, nonce + 6, NONCE_DIGITS);
+}
+
 /* BODY is as much of it as was kept, ended by a NUL. */
 static bool peer_answer(struct peer *peer, const char *body)
 {
     uint64_t rate;
 
     if (strncmp(peer->input, "GET ", 4) == 0)
-        return peer_write(peer, models_answer, models_length);
-    if (!strstr(body, "\"stream\":true") && !strstr(body, "\"stream\": true"))
+        return peer_answer_get(peer);
+    asked++;
+    read_nonce(peer, body);
+    if (!strstr(body, "\"stream\":true") && !strstr(body, "\"stream\": true")) {
+        memcpy(json_nonce, peer->nonce, NONCE_DIGITS);
         return peer_write(peer, json_answer, json_length);
+    }
     rate = number_after(body, "rate=", 50);
     peer->count = (uint32_t)number_after(body, "count=", 100);
     peer->interval = rate ? NANO / rate : 0;
