@@ -60,6 +60,7 @@ struct flow {
     struct buffer out, front;           /* scratch of deliver: text, and what goes before it */
     struct json_doc doc;                /* and its scratch for payloads */
     struct lines lines;                 /* for the log */
+    uv_timer_t flusher;                 /* writes them soon */
     unsigned closing;                   /* handles still to close */
     void (*closed)(void *data);
     void *closed_data;

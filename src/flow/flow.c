@@ -16,6 +16,9 @@
 /* Above this share of the connections the idle ones are let go soon. */
 #define CROWDED_PERCENT 85
 #define CROWDED_IDLE_MS 2000
+/* Lines for the log leave together: after so long, or so many bytes. */
+#define LINES_MS 50
+#define LINES_BYTES 16384
 
 /* --- the flights' notes --- */
 
@@ -89,6 +92,19 @@ static void flush_lines(struct flow *flow)
     METRICS_ADD(flow->metrics, log_lines_dropped_total, lines_flush(&flow->lines, STDERR_FILENO));
 }
 
+static void on_flush(uv_timer_t *timer)
+{
+    flush_lines(timer->data);
+}
+
+static void flush_soon(struct flow *flow)
+{
+    if (flow->lines.text.size >= LINES_BYTES)
+        flush_lines(flow);
+    else if (flow->lines.text.size && !uv_is_active((uv_handle_t *)&flow->flusher))
+        uv_timer_start(&flow->flusher, on_flush, LINES_MS, 0);
+}
+
 static void on_check(uv_check_t *check)
 {
     struct flow *flow = check->data;
@@ -98,7 +114,7 @@ static void on_check(uv_check_t *check)
     exchange_run_ready(flow);
     if (flow->curl)
         atomic_store_explicit(&flow->metrics->idle_handles, curl_loop_idle_handles(flow->curl), memory_order_relaxed);
-    flush_lines(flow);
+    flush_soon(flow);
 }
 
 /* --- connections --- */
@@ -190,7 +206,8 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     uv_check_init(loop, &flow->after);
     uv_idle_init(loop, &flow->idle);
     uv_timer_init(loop, &flow->ticker);
-    flow->before.data = flow->after.data = flow->idle.data = flow->ticker.data = flow;
+    uv_timer_init(loop, &flow->flusher);
+    flow->before.data = flow->after.data = flow->idle.data = flow->ticker.data = flow->flusher.data = flow;
     uv_timer_start(&flow->ticker, deliver_tick, tick_ms ? tick_ms : 1, tick_ms ? tick_ms : 1);
     flow->paces = paces_new(flow);
 
@@ -275,7 +292,7 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     flush_lines(flow);
     flow->closed = closed;
     flow->closed_data = data;
-    flow->closing = 6;
+    flow->closing = 7;
     audits_cancel_all(flow->audits);
     leads_cancel_all(flow, &failure);
     flight_cancel_all(&flow->flights, &failure);
@@ -291,6 +308,7 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     uv_close((uv_handle_t *)&flow->after, handle_closed);
     uv_close((uv_handle_t *)&flow->idle, handle_closed);
     uv_close((uv_handle_t *)&flow->ticker, handle_closed);
+    uv_close((uv_handle_t *)&flow->flusher, handle_closed);
     paces_close(flow->paces, handle_closed);
     memory_close(flow, memory_closed, flow);
 }
