@@ -218,7 +218,7 @@ static bool read_purge(struct bytes body, struct buffer *out)
 
     json_doc_init(&doc, JSON_LIMITS_DEFAULT);
     good = json_doc_parse(&doc, body) == 0 &&
-           json_i64(&doc, json_member(&doc, json_root(&doc), BYTES("purged")), &purged) == 0;
+           json_i64(&doc, json_member(&doc, json_root(&doc), BYTES("purged")), &purged) == 0 && purged >= 0;
     if (good)
         buffer_printf(out, "purged %lld answer%s\n", (long long)purged, purged == 1 ? "" : "s");
     json_doc_deinit(&doc);

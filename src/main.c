@@ -25,6 +25,8 @@
 /* Descriptors kept from the clients: loops, listeners, logs, the administration. */
 #define SPARE_DESCRIPTORS 64
 /* After the drain time: for the error events to leave. */
+/* Twice as long as lines for the log are kept together. */
+#define LINES_MS 100
 #define LAST_MS 1000
 
 struct gateway {
@@ -106,6 +108,7 @@ static void on_signal(uv_signal_t *handle, int number)
     if (gateway->draining) {
         log_line("embergate: second signal, leaving at once");
         reset_sockets();
+        usleep(LINES_MS * 1000);    /* the workers write what they have to say */
         _exit(1);
     }
     gateway->draining = true;

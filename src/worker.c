@@ -67,12 +67,6 @@ static void on_doorbell(uv_async_t *doorbell)
     close_when_idle(worker);
 }
 
-static void close_any(uv_handle_t *handle, void *data)
-{
-    if (!uv_is_closing(handle))
-        uv_close(handle, NULL);
-}
-
 /* Before it ever ran: what was opened so far goes. */
 static void unmake(struct worker *worker)
 {
@@ -80,7 +74,8 @@ static void unmake(struct worker *worker)
         listener_close(worker->listeners[i]);
     worker->count = 0;
     flow_close(worker->flow, flow_is_closed, NULL);
-    uv_walk(&worker->loop, close_any, NULL);
+    uv_close((uv_handle_t *)&worker->doorbell, NULL);
+    uv_close((uv_handle_t *)&worker->look, NULL);
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     worker_free(worker);
 }

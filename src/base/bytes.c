@@ -65,6 +65,25 @@ int bytes_to_i64(struct bytes view, int64_t *ret)
     return 0;
 }
 
+int bytes_hex_digit(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    digit |= 0x20;
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+int bytes_percent(struct bytes view, size_t at)
+{
+    int high, low;
+
+    if (view.size - at < 3 || view.data[at] != '%')
+        return -1;
+    high = bytes_hex_digit(view.data[at + 1]);
+    low = bytes_hex_digit(view.data[at + 2]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
 /* Few digits with a point among them: their quotient by a power of ten that is exact is the nearest double. */
 static bool plain_decimal(struct bytes view, double *ret)
 {

@@ -48,6 +48,12 @@ size_t bytes_find(struct bytes haystack, struct bytes needle);
 /* VIEW without the spaces and tabs at both ends. */
 struct bytes bytes_trim(struct bytes view);
 
+/* The value of a hex digit of either case, or -1. */
+int bytes_hex_digit(char digit);
+
+/* The byte that stands percent-encoded (RFC 3986 2.1) at AT, or -1. */
+int bytes_percent(struct bytes view, size_t at);
+
 /* A whole decimal integer, sign allowed, nothing else around it. 0, or -EINVAL, or -ERANGE. */
 int bytes_to_i64(struct bytes view, int64_t *ret);
 

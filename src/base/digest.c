@@ -162,15 +162,6 @@ void digest_hex(const uint8_t digest[DIGEST_SIZE], char ret[2 * DIGEST_SIZE])
     }
 }
 
-/* The value of a hex digit, or -1. */
-static int hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    digit |= 0x20;
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
-
 int digest_from_hex(struct bytes text, uint8_t ret[DIGEST_SIZE])
 {
     uint8_t digest[DIGEST_SIZE];
@@ -178,7 +169,7 @@ int digest_from_hex(struct bytes text, uint8_t ret[DIGEST_SIZE])
     if (text.size != 2 * DIGEST_SIZE)
         return -EINVAL;
     for (int i = 0; i < DIGEST_SIZE; i++) {
-        int high = hex_value(text.data[2 * i]), low = hex_value(text.data[2 * i + 1]);
+        int high = bytes_hex_digit(text.data[2 * i]), low = bytes_hex_digit(text.data[2 * i + 1]);
 
         if (high < 0 || low < 0)
             return -EINVAL;

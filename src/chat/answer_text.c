@@ -28,6 +28,7 @@ static struct answer_choice *choice_at(struct answer_text *text, uint32_t index)
         for (; text->count <= index; text->count++) {
             buffer_init(&text->choices[text->count].content);
             buffer_init(&text->choices[text->count].rest);
+            text->choices[text->count].ended = false;
         }
     }
     return &text->choices[index];
@@ -61,31 +62,47 @@ static void add_choice(struct answer_text *text, const struct json_doc *doc, con
     if (!said)
         said = json_member(doc, node, BYTES("message"));
     json_i64(doc, json_member(doc, node, BYTES("index")), &index);
-    if (index < 0 || index >= ANSWER_TEXT_CHOICES)
+    if (index < 0 || index >= ANSWER_TEXT_CHOICES || !json_is(said, JSON_OBJECT)) {
+        text->unreadable = true;
         return;
+    }
     choice = choice_at(text, (uint32_t)index);
     append_text(&choice->content, doc, json_member(doc, said, BYTES("content")));
     append_text(&choice->rest, doc, json_member(doc, said, BYTES("reasoning_content")));
     append_text(&choice->rest, doc, json_member(doc, said, BYTES("refusal")));
     add_tool_calls(&choice->rest, doc, json_member(doc, said, BYTES("tool_calls")));
     append_text(&choice->rest, doc, json_member(doc, node, BYTES("finish_reason")));
+    choice->ended = choice->ended || json_is(json_member(doc, node, BYTES("finish_reason")), JSON_STRING);
 }
 
 void answer_text_add(struct answer_text *text, const struct chat_event *event, struct json_doc *doc)
 {
     const struct json_node *choices;
 
-    if (event->kind == EVENT_USAGE || event->kind == EVENT_RAW || json_doc_parse(doc, event->payload) != 0)
+    if (event->kind == EVENT_RAW || json_doc_parse(doc, event->payload) != 0 || !json_is(json_root(doc), JSON_OBJECT)) {
+        text->unreadable = true;
+        return;
+    }
+    if (event->kind == EVENT_USAGE)
         return;
     if (event->kind == EVENT_LOGITS) {
         const struct json_node *logits = json_member(doc, json_root(doc), BYTES("logits"));
 
         buffer_append(&choice_at(text, 0)->content, logits ? json_raw(doc, logits) : event->payload);
+        choice_at(text, 0)->ended = json_is(logits, JSON_OBJECT);
         return;
     }
     choices = json_member(doc, json_root(doc), BYTES("choices"));
     for (const struct json_node *choice = json_first(doc, choices); choice; choice = json_after(doc, choices, choice))
         add_choice(text, doc, choice);
+}
+
+bool answer_text_whole(const struct answer_text *text)
+{
+    for (uint32_t i = 0; i < text->count; i++)
+        if (!text->choices[i].ended)
+            return false;
+    return text->count > 0 && !text->unreadable;
 }
 
 /* The length of what A and B begin with alike. */

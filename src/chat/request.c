@@ -25,6 +25,11 @@ static enum chat_field field_of(struct bytes name)
     return (enum chat_field)field;
 }
 
+bool chat_field_known(struct bytes name)
+{
+    return field_of(name) != FIELD_COUNT;
+}
+
 static int duplicate(struct bytes name, struct arena *arena, struct failure *ret_failure)
 {
     struct failure failure =

@@ -61,6 +61,8 @@ struct chat_request {
 };
 
 const char *chat_field_name(enum chat_field field);
+/* NAME is one of them. */
+bool chat_field_known(struct bytes name);
 
 /* The value of FIELD, or NULL when absent or null. */
 static inline const struct json_node *chat_field(const struct chat_request *request, enum chat_field field)

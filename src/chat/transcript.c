@@ -52,6 +52,7 @@ struct transcript *transcript_new_shared(struct mailbox *home, const struct tran
     transcript->home = home;
     transcript->keeper = *keeper;
     transcript->born_ms = clock_ms();
+    transcript->lag = 4 * high_water > TRANSCRIPT_LAG ? 4 * high_water : TRANSCRIPT_LAG;
     letter_init(&transcript->letter, open_letter);
     return transcript;
 }
@@ -80,12 +81,9 @@ struct transcript *transcript_unref(struct transcript *transcript)
 
 /* --- telling readers --- */
 
-/* Under the lock: nobody waits any more. Those on this thread are in what it returns, which is NEAR if there is a
- * lock, to be woken when it is free. */
-static struct list *pick_waiting(struct transcript *transcript, struct list *near)
+/* Under the lock: nobody waits any more. Those on this thread are in NEAR, to be woken when the lock is free. */
+static void pick_waiting(struct transcript *transcript, struct list *near)
 {
-    if (!transcript->shared)
-        return &transcript->waiting;
     list_init(near);
     LIST_EACH(&transcript->waiting, node) {
         struct reader *reader = LIST_ENTRY(node, struct reader, waiting);
@@ -96,7 +94,6 @@ static struct list *pick_waiting(struct transcript *transcript, struct list *nea
         else
             mailbox_post(reader->home, &reader->letter);
     }
-    return near;
 }
 
 static void wake_near(struct list *near)
@@ -109,6 +106,16 @@ static void wake_near(struct list *near)
         list_remove(node);
         reader->wake(reader->data);
     }
+}
+
+static void wake_only(struct transcript *transcript)
+{
+    struct reader *reader = transcript->waiter;
+
+    if (!reader)
+        return;
+    transcript->waiter = NULL;
+    reader->wake(reader->data);
 }
 
 /* --- telling the keeper and the writer --- */
@@ -253,38 +260,54 @@ static void publish(struct transcript *transcript, struct transcript_block *bloc
     block->used += (uint32_t)room;
     transcript->payload += size;
     atomic_store_explicit(&transcript->events, events + 1, memory_order_release);
-    if (!transcript->letting_go)
-        return;
-    if (transcript->shared && list_empty(&transcript->readers))
+}
+
+/* An event of SIZE bytes came while letting go. */
+static void press(struct transcript *transcript, size_t size)
+{
+    transcript->newest = size;
+    if (list_empty(&transcript->readers))
         transcript_pass_all(transcript);
-    if (transcript->payload - transcript->passed > transcript->high_water)
+    if (transcript_pressure(transcript) > transcript->high_water)
         transcript->above = true;
 }
 
-static uint32_t time_of(const struct transcript *transcript, const struct chat_event *event)
+static bool append_private(struct transcript *transcript, const struct chat_event *event, size_t room)
 {
-    if (!transcript->shared)
-        return 0;
-    return event->at_ms ? event->at_ms : (uint32_t)(clock_ms() - transcript->born_ms);
+    struct transcript_block *block = block_with_room(transcript, event->kind, room);
+
+    write_event(block, event, event->at_ms);
+    transcript_begin(transcript);
+    publish(transcript, block, room, event->payload.size);
+    if (transcript->payload - transcript->passed > transcript->high_water)
+        transcript->above = true;
+    wake_only(transcript);
+    return !transcript->above;
 }
 
 bool transcript_append(struct transcript *transcript, const struct chat_event *event)
 {
     size_t room = TRANSCRIPT_ALIGN(offsetof(struct transcript_event, payload) + event->payload.size);
     struct transcript_block *block;
-    struct list picked, *near;
-    bool above, locked;
+    struct list near;
+    bool above;
 
     assert(transcript_grows(transcript));
+    if (!transcript->shared)
+        return append_private(transcript, event, room);
     block = block_with_room(transcript, event->kind, room);
-    write_event(block, event, time_of(transcript, event));
+    write_event(block, event, event->at_ms ? event->at_ms : (uint32_t)(clock_ms() - transcript->born_ms));
     transcript_begin(transcript);
-    locked = transcript_lock(transcript);
+    uv_mutex_lock(&transcript->lock);
+    if (transcript->letting_go && !list_empty(&transcript->waiting))
+        transcript_lose_laggards(transcript);
     publish(transcript, block, room, event->payload.size);
+    if (transcript->letting_go)
+        press(transcript, event->payload.size);
     above = transcript->above;
-    near = pick_waiting(transcript, &picked);
-    transcript_unlock(transcript, locked);
-    wake_near(near);
+    pick_waiting(transcript, &near);
+    uv_mutex_unlock(&transcript->lock);
+    wake_near(&near);
     return !above;
 }
 
@@ -297,7 +320,7 @@ static void dismiss_readers(struct transcript *transcript)
 
 static void end(struct transcript *transcript, enum transcript_status status, const struct failure *failure)
 {
-    struct list picked, *near;
+    struct list near;
     bool letter_out, locked;
 
     assert(transcript_grows(transcript));
@@ -308,7 +331,7 @@ static void end(struct transcript *transcript, enum transcript_status status, co
     transcript->letter_out = false;
     if (failure)
         transcript->failure = failure_copy(&transcript->arena, failure);
-    near = pick_waiting(transcript, &picked);
+    pick_waiting(transcript, &near);
     if (transcript->shared && !transcript->beginning_gone)
         dismiss_readers(transcript);
     atomic_store_explicit(&transcript->status, status, memory_order_release);
@@ -317,7 +340,8 @@ static void end(struct transcript *transcript, enum transcript_status status, co
         mailbox_withdraw(transcript->home, &transcript->letter);
         transcript_unref(transcript); /* not the last one: the writer has its own */
     }
-    wake_near(near);
+    wake_only(transcript);
+    wake_near(&near);
 }
 
 void transcript_finish(struct transcript *transcript)

@@ -8,9 +8,11 @@
  * part is counted, so that the writer can be told to pause (above HIGH water) and to go on (below LOW water).
  *
  * A shared one has any number of readers on any threads and keeps everything, for those who come later; its writer is
- * never paused. When its keeper will not hold more of it, it goes on as a private one does: it lets go of what its
- * slowest reader has taken, the writer is paused for that one, and nobody can join any more. Once finished and kept it
- * never changes again, and reading it takes no lock.
+ * never paused. When its keeper will not hold more of it, it lets go of what its slowest reader has taken, and nobody
+ * can join any more. The water marks count for its fastest reader then. The others may lag behind it by four times
+ * HIGH water, by a megabyte, or by as much as was kept, whichever is most; for one that lags more the writer is paused,
+ * unless somebody waits to read on: then the laggard is lost. What it did not read goes, and the others go on. An only
+ * reader is never lost. Once finished and kept a transcript never changes again, and reading it takes no lock.
  *
  * The writer's functions are called on one thread, the one that made it (its home); a shared transcript's reader
  * functions on the reader's own; references may be given and taken on any.
@@ -73,13 +75,14 @@ struct reader {
     size_t offset;
     uint64_t taken, bytes;          /* events read, their payload */
     bool joined;                    /* came while it was growing */
+    bool lost;                      /* lagged too far behind */
     struct mailbox *home;           /* the reader's thread; NULL: the writer's */
     struct letter letter;           /* says wake() from another thread */
     void (*wake)(void *data);       /* there is more, or the end came. It may not call the transcript back */
     void *data;
 };
 
-enum { READER_E_EMPTY = 1, READER_E_END, READER_E_FAILED };
+enum { READER_E_EMPTY = 1, READER_E_END, READER_E_FAILED, READER_E_LOST };
 
 /* What the writer knows about the making of the answer. Filled in as it becomes known. */
 struct transcript_facts {
@@ -138,7 +141,8 @@ bool reader_init(struct reader *reader, struct transcript *transcript, struct ma
 /* Leaves; wake() does not come any more. The last reader to leave a growing transcript makes its writer hear
  * `abandoned`: at once when both are on one thread, else by letter. Twice is fine. */
 void reader_deinit(struct reader *reader);
-/* The next event. READER_E_EMPTY: none yet, wake() will come. READER_E_END, READER_E_FAILED: no more will come. */
+/* The next event. READER_E_EMPTY: none yet, wake() will come. READER_E_END, READER_E_FAILED: no more will come.
+ * READER_E_LOST: no more for this reader, which lagged behind others that waited; wake() came for that. */
 int reader_next(struct reader *reader, struct chat_event *ret);
 /* The next event's at_ms without taking it; same codes. */
 int reader_peek(struct reader *reader, uint32_t *ret_at_ms);

@@ -10,12 +10,16 @@
 
 #include <stdatomic.h>
 
+/* How far behind the end a shared one's reader may always be; see transcript.h. */
+#define TRANSCRIPT_LAG ((size_t)1 << 20)
+
 #define TRANSCRIPT_ALIGN(size) (((size) + 7) & ~(size_t)7)
 
 struct transcript_block {
-    struct transcript_block *next;
+    struct transcript_block *next;  /* itself: out of the chain */
     uint32_t used, room;
     uint32_t readers;           /* that stand here; counted while letting go */
+    uint32_t lost;              /* that stood here when they were lost: one may still look at its last event */
     char bytes[] __attribute__((aligned(8)));
 };
 
@@ -47,8 +51,14 @@ struct transcript {
     uint64_t passed;                            /* payload bytes behind the slowest readers */
     unsigned slowest, unstarted;                /* readers there; readers still before the first block */
 
+    /* Shared ones that let go. */
+    uint64_t furthest;                          /* payload bytes behind the fastest readers */
+    uint64_t lag;                               /* how far behind the end a reader may be; at least high water */
+    uint64_t newest;                            /* payload bytes of the last event */
+
     /* Readers that came while it was growing. */
     struct list readers, waiting;
+    struct reader *waiter;                      /* a private one's reader, when it waits; not in `waiting` */
     bool abandoned;                             /* the last one left */
 
     /* Word to the writer. The letter holds a reference while it is out. */
@@ -92,6 +102,20 @@ static inline void transcript_unlock(struct transcript *transcript, bool locked)
         uv_mutex_unlock(&transcript->lock);
 }
 
+/* The bytes that may be too many: what the fastest reader has before it, or, while nobody waits, what the slowest one
+ * has beyond the lag it is allowed. */
+static inline uint64_t transcript_pressure(const struct transcript *transcript)
+{
+    uint64_t before = transcript->payload - transcript->passed, allowed, beyond;
+
+    if (!transcript->shared)
+        return before;
+    allowed = transcript->lag - transcript->high_water;
+    beyond = before > allowed && list_empty(&transcript->waiting) ? before - allowed : 0;
+    before = transcript->payload - transcript->furthest;
+    return beyond > before ? beyond : before;
+}
+
 /* READER is on the writer's thread. */
 static inline bool transcript_is_near(const struct transcript *transcript, const struct reader *reader)
 {
@@ -112,3 +136,6 @@ void transcript_hear_abandoned(struct transcript *transcript);
 void transcript_stop_keeping(struct transcript *transcript);
 /* Nobody reads a transcript that is letting go: what it has is passed. */
 void transcript_pass_all(struct transcript *transcript);
+/* On the writer's thread, before an event that somebody waits for: who lags too far behind is lost, and among those to
+ * be woken. */
+void transcript_lose_laggards(struct transcript *transcript);

@@ -3,14 +3,23 @@
  *
  * While letting go, each block counts the readers that stand on it: blocks at the front without any are given back. The
  * place of the slowest is known in payload bytes together with how many readers stand there, so that it is looked for
- * anew only when the last of them has moved on. A private transcript's last block is used anew once its reader has read
- * it, so that a stream relayed token by token lives in one block.
+ * anew only when the last of them has moved on. A lost reader stands nowhere; but it may be looking at the last event
+ * it was given, so that event's block stays until it comes again.
+ *
+ * A private transcript's last block is used anew once its reader has read it, so that a stream relayed token by token
+ * lives in one block.
  */
 #include "chat/transcript_private.h"
 
 #include "base/alloc.h"
 
 /* --- letting go --- */
+
+static void give_back(struct transcript *transcript, struct transcript_block *block)
+{
+    transcript->size -= sizeof(*block) + block->room;
+    alloc_free(block);
+}
 
 /* The last block stays: the writer may be filling it. */
 static void let_go(struct transcript *transcript)
@@ -19,10 +28,12 @@ static void let_go(struct transcript *transcript)
         struct transcript_block *block = transcript->first;
 
         transcript->first = block->next;
-        transcript->size -= sizeof(*block) + block->room;
         if (!transcript->beginning_gone)
             transcript->beginning_gone = true; /* a private one; others are looked at without the lock */
-        alloc_free(block);
+        if (block->lost)
+            block->next = block;
+        else
+            give_back(transcript, block);
     }
 }
 
@@ -43,6 +54,22 @@ static void find_slowest(struct transcript *transcript)
         transcript->passed = passed;
 }
 
+/* The fastest one has left. Mostly others stand where it stood. */
+static void find_furthest(struct transcript *transcript)
+{
+    uint64_t before = transcript->furthest;
+
+    transcript->furthest = transcript->passed;
+    LIST_EACH(&transcript->readers, node) {
+        struct reader *reader = LIST_ENTRY(node, struct reader, link);
+
+        if (reader->bytes > transcript->furthest)
+            transcript->furthest = reader->bytes;
+        if (transcript->furthest == before)
+            return;
+    }
+}
+
 /* A reader that stood at BYTES does so no more. */
 static void left_place(struct transcript *transcript, uint64_t bytes)
 {
@@ -50,17 +77,17 @@ static void left_place(struct transcript *transcript, uint64_t bytes)
         find_slowest(transcript);
 }
 
+/* Shared, letting go, and SIZE is not 0. */
 static void passed_event(struct transcript *transcript, const struct reader *reader, size_t size)
 {
-    if (!transcript->shared)
-        transcript->passed = reader->bytes;
-    else if (transcript->letting_go && size)
-        left_place(transcript, reader->bytes - size);
+    if (reader->bytes > transcript->furthest)
+        transcript->furthest = reader->bytes;
+    left_place(transcript, reader->bytes - size);
 }
 
 void transcript_pass_all(struct transcript *transcript)
 {
-    transcript->passed = transcript->payload;
+    transcript->passed = transcript->furthest = transcript->payload;
     let_go(transcript);
 }
 
@@ -71,9 +98,13 @@ void transcript_stop_keeping(struct transcript *transcript)
     if (transcript->letting_go)
         return;
     transcript->letting_go = true;
+    if (transcript->payload > transcript->lag)
+        transcript->lag = transcript->payload;
     LIST_EACH(&transcript->readers, node) {
         struct reader *reader = LIST_ENTRY(node, struct reader, link);
 
+        if (reader->bytes > transcript->furthest)
+            transcript->furthest = reader->bytes;
         if (reader->block)
             reader->block->readers++;
         else
@@ -89,7 +120,7 @@ void transcript_stop_keeping(struct transcript *transcript)
 /* True: the writer has to be told by the caller, on this thread and without the lock. */
 static bool is_drained(struct transcript *transcript, const struct reader *reader)
 {
-    if (transcript->payload - transcript->passed > transcript->low_water)
+    if (transcript_pressure(transcript) > transcript->low_water)
         return false;
     transcript->above = false;
     if (!transcript_grows(transcript))
@@ -99,6 +130,48 @@ static bool is_drained(struct transcript *transcript, const struct reader *reade
         return true;
     transcript_post(transcript);
     return false;
+}
+
+/* --- losing --- */
+
+static void lose(struct transcript *transcript, struct reader *reader)
+{
+    reader->lost = true;
+    list_remove(&reader->link);
+    list_append(&transcript->waiting, &reader->waiting);
+    if (reader->block) {
+        reader->block->readers--;
+        reader->block->lost++;
+    } else {
+        transcript->unstarted--;
+    }
+}
+
+/* Its last event is not looked at any more. */
+static void forget_lost(struct transcript *transcript, struct reader *reader)
+{
+    struct transcript_block *block = reader->block;
+
+    reader->block = NULL;
+    if (block && --block->lost == 0 && block->next == block)
+        give_back(transcript, block);
+}
+
+/* The newest event does not count: it may be large, and the others may have had it a moment ago. */
+void transcript_lose_laggards(struct transcript *transcript)
+{
+    uint64_t allowed = transcript->lag + transcript->newest;
+
+    if (transcript->payload - transcript->passed <= allowed)
+        return;
+    LIST_EACH(&transcript->readers, node) {
+        struct reader *reader = LIST_ENTRY(node, struct reader, link);
+
+        if (transcript->payload - reader->bytes > allowed)
+            lose(transcript, reader);
+    }
+    find_slowest(transcript);
+    let_go(transcript);
 }
 
 /* --- coming and going --- */
@@ -116,6 +189,14 @@ static bool can_join(struct transcript *transcript)
            (!transcript->abandoned || !transcript_grows(transcript));
 }
 
+static void wait_for_more(struct transcript *transcript, struct reader *reader)
+{
+    if (!transcript->shared)
+        transcript->waiter = reader;
+    else if (list_empty(&reader->waiting))
+        list_append(&transcript->waiting, &reader->waiting);
+}
+
 static void join(struct transcript *transcript, struct reader *reader)
 {
     reader->joined = true;
@@ -125,7 +206,7 @@ static void join(struct transcript *transcript, struct reader *reader)
         find_slowest(transcript);
     }
     if (!transcript->first && transcript_grows(transcript))
-        list_append(&transcript->waiting, &reader->waiting);
+        wait_for_more(transcript, reader);
 }
 
 bool reader_init(struct reader *reader, struct transcript *transcript, struct mailbox *home, void (*wake)(void *data),
@@ -157,10 +238,13 @@ static void free_place(struct transcript *transcript, struct reader *reader)
     left_place(transcript, reader->bytes);
     if (!transcript->shared)
         return;
-    if (list_empty(&transcript->readers))
+    if (list_empty(&transcript->readers)) {
         transcript_pass_all(transcript);
-    else
-        let_go(transcript);
+        return;
+    }
+    if (reader->bytes == transcript->furthest)
+        find_furthest(transcript);
+    let_go(transcript);
 }
 
 static void leave(struct transcript *transcript, struct reader *reader)
@@ -170,11 +254,15 @@ static void leave(struct transcript *transcript, struct reader *reader)
 
     list_remove(&reader->link);
     list_remove(&reader->waiting);
-    if (transcript->letting_go) {
+    if (transcript->waiter == reader)
+        transcript->waiter = NULL;
+    if (reader->lost) {
+        forget_lost(transcript, reader);
+    } else if (transcript->letting_go) {
         free_place(transcript, reader);
         drained = transcript->above && is_drained(transcript, reader);
     }
-    if (list_empty(&transcript->readers) && transcript_grows(transcript)) {
+    if (!reader->lost && list_empty(&transcript->readers) && transcript_grows(transcript)) {
         abandoned = near;
         transcript->abandoned = true;
         if (!near)
@@ -224,6 +312,8 @@ static inline const struct transcript_event *next_event(struct transcript *trans
 {
     struct transcript_block *block = reader->block;
 
+    if (reader->lost)
+        return NULL;
     while (!block || reader->offset >= block->used) {
         block = block ? block->next : transcript->first;
         if (!block)
@@ -233,8 +323,7 @@ static inline const struct transcript_event *next_event(struct transcript *trans
     return (const void *)(block->bytes + reader->offset);
 }
 
-static void take(struct transcript *transcript, struct reader *reader, const struct transcript_event *event,
-                 struct chat_event *ret)
+static inline void take(struct reader *reader, const struct transcript_event *event, struct chat_event *ret)
 {
     *ret = (struct chat_event){
         .kind = event->kind,
@@ -246,12 +335,15 @@ static void take(struct transcript *transcript, struct reader *reader, const str
     reader->offset += TRANSCRIPT_ALIGN(offsetof(struct transcript_event, payload) + event->size);
     reader->taken++;
     reader->bytes += event->size;
-    passed_event(transcript, reader, event->size);
 }
 
 /* Nothing is left to be read: why. */
 static int nothing(struct transcript *transcript, struct reader *reader)
 {
+    if (reader->lost) {
+        forget_lost(transcript, reader);
+        return READER_E_LOST;
+    }
     if (!transcript_grows(transcript))
         return transcript_status(transcript) == TRANSCRIPT_FINISHED ? READER_E_END : READER_E_FAILED;
     if (!transcript->shared && reader->block) {
@@ -259,22 +351,44 @@ static int nothing(struct transcript *transcript, struct reader *reader)
         reader->offset = 0;
         transcript->beginning_gone = true;
     }
-    if (list_empty(&reader->waiting))
-        list_append(&transcript->waiting, &reader->waiting);
+    wait_for_more(transcript, reader);
     return READER_E_EMPTY;
+}
+
+static int next_of_private(struct transcript *transcript, struct reader *reader, struct chat_event *ret)
+{
+    const struct transcript_event *event = next_event(transcript, reader);
+    int r = 0;
+
+    if (event) {
+        take(reader, event, ret);
+        transcript->passed = reader->bytes;
+    } else {
+        r = nothing(transcript, reader);
+    }
+    if (transcript->above && is_drained(transcript, reader))
+        transcript_hear_drained(transcript);
+    return r;
 }
 
 int reader_next(struct reader *reader, struct chat_event *ret)
 {
     struct transcript *transcript = reader->transcript;
-    bool drained, locked = transcript_lock(transcript);
-    const struct transcript_event *event = next_event(transcript, reader);
+    const struct transcript_event *event;
+    bool drained, locked;
     int r = 0;
 
-    if (event)
-        take(transcript, reader, event, ret);
-    else
+    if (!transcript->shared)
+        return next_of_private(transcript, reader, ret);
+    locked = transcript_lock(transcript);
+    event = next_event(transcript, reader);
+    if (event) {
+        take(reader, event, ret);
+        if (transcript->letting_go && event->size)
+            passed_event(transcript, reader, event->size);
+    } else {
         r = nothing(transcript, reader);
+    }
     drained = transcript->above && is_drained(transcript, reader);
     transcript_unlock(transcript, locked);
     if (drained)
@@ -285,7 +399,7 @@ int reader_next(struct reader *reader, struct chat_event *ret)
 int reader_peek(struct reader *reader, uint32_t *ret_at_ms)
 {
     struct transcript *transcript = reader->transcript;
-    bool locked = transcript_lock(transcript);
+    bool drained, locked = transcript_lock(transcript);
     const struct transcript_event *event = next_event(transcript, reader);
     int r = 0;
 
@@ -293,7 +407,10 @@ int reader_peek(struct reader *reader, uint32_t *ret_at_ms)
         *ret_at_ms = event->at_ms;
     else
         r = nothing(transcript, reader);
+    drained = transcript->above && is_drained(transcript, reader);
     transcript_unlock(transcript, locked);
+    if (drained)
+        transcript_hear_drained(transcript);
     return r;
 }
 

@@ -11,8 +11,8 @@
 
 #define HOUR_MS (3600 * 1000u)
 
-/* What the answers kept must fit into: one must not push out all others. */
-#define ENTRIES_LEAST 16
+/* As many of the largest answers must fit: the memory is in 16 parts, and what grows may take half of one. */
+#define ENTRIES_LEAST 32
 #define SECRET_LEAST 16
 #define PREFIX_MOST 64
 
@@ -141,7 +141,7 @@ static uint64_t read_entry(struct build *build, const struct raw_cache *raw, con
     if (!build_size(build, tree_member(node, BYTES("entry")), raw->entry, KB, GB, &entry))
         return 0;
     if (entry > most) {
-        report_member(build->report, node, "entry", "must be at most a sixteenth of memory (%s)",
+        report_member(build->report, node, "entry", "must be at most a thirty-second of memory (%s)",
                       build_size_text(build, most));
         return 0;
     }
@@ -156,9 +156,9 @@ static bool read_memory(struct build *build, const struct raw_cache *raw, const 
 
     if (!build_size(build, memory, raw->memory, 0, 1024 * GB, ret))
         return false;
-    if (*ret == 0 || *ret >= 64 * KB)
+    if (*ret == 0 || *ret >= MB)
         return true;
-    report_node(build->report, memory, "must be 0, or from 64k to 1024g");
+    report_node(build->report, memory, "must be 0, or from 1m to 1024g");
     return false;
 }
 

@@ -184,7 +184,7 @@ static struct draft_group *add_group(struct key *key, struct backend_draft *draf
 
     *group = (struct draft_group){.ask = draft->ask, .refused = settle(draft) < 0, .number = key->questions};
     if (!group->refused) {
-        group->seedless = draft->request->operation == CHAT_LOGITS || repeat_greedy(draft);
+        group->seedless = draft->request->operation == CHAT_LOGITS || repeat_greedy(draft) || repeat_cold(draft);
         group->seeded = repeat_seeded(draft);
     }
     return group;

@@ -114,6 +114,24 @@ static void add_vocabulary(struct digest *digest, const struct backend_draft *dr
     digest_add_byte(digest, ']');
 }
 
+/* The usage comes to those who want it whatever was asked; what else a server takes here may change its events. */
+static bool usual_stream_options(const struct backend_draft *draft, enum chat_field field)
+{
+    const struct json_doc *doc = draft->request->doc;
+    const struct json_node *options = chat_field(draft->request, field), *key;
+
+    for (key = json_first(doc, options); key; key = json_after(doc, options, key))
+        if (!json_text_is(doc, key, BYTES("include_usage")) && !json_text_is(doc, key, BYTES("include_obfuscation")))
+            return false;
+    return true;
+}
+
+static void add_stream_options(struct digest *digest, const struct backend_draft *draft, enum chat_field field,
+                               struct bytes value)
+{
+    json_digest(digest, draft->request->doc, chat_field(draft->request, field), draft->ask->arena);
+}
+
 /* --- the table --- */
 
 enum joins {
@@ -137,7 +155,7 @@ static const struct row rows[FIELD_COUNT] = {
     [FIELD_MAX_TOKENS] = {.joins = ELSEWHERE},
     [FIELD_MAX_COMPLETION_TOKENS] = {.joins = ELSEWHERE},
 
-    [FIELD_STREAM_OPTIONS] = {.joins = OUT},
+    [FIELD_STREAM_OPTIONS] = {.joins = AS_ASKED, .usual = usual_stream_options, .add = add_stream_options},
     [FIELD_USER] = {.joins = OUT},
     [FIELD_SAFETY_IDENTIFIER] = {.joins = OUT},
     [FIELD_METADATA] = {.joins = OUT},

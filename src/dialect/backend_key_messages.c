@@ -1,8 +1,8 @@
 /*
  * Messages as the backend will read them: what its draft writes in another way is the same here from the start. A
- * message goes in member by member, sorted, without its nulls, the two that each has under a byte instead of a name;
- * whether the last one is a beginning to be continued is
- * told by the messages themselves, and by the members the draft adds where a server must be told.
+ * message goes in member by member, sorted, without its nulls, the two that each has under a byte instead of a name.
+ * Whether the last one is a beginning to be continued is told by the messages themselves, and by the members the draft
+ * adds where a server must be told.
  */
 #include "dialect/backend_key_private.h"
 

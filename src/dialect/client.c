@@ -8,7 +8,10 @@
 #include "dialect/told.h"
 #include "json/json_write.h"
 
+#include <ctype.h>
+
 #define ID_PREFIX "chatcmpl-"
+#define LONGEST_ID 128
 
 static struct bytes new_id(struct arena *arena)
 {
@@ -35,10 +38,33 @@ void client_stream_init(struct client_stream *stream, const struct client_dialec
 
 /* --- reading --- */
 
+static bool is_plain(struct bytes id)
+{
+    for (size_t i = 0; i < id.size; i++)
+        if (!isalnum((unsigned char)id.data[i]) && id.data[i] != '-' && id.data[i] != '_')
+            return false;
+    return id.size > 0 && id.size <= LONGEST_ID;
+}
+
+/* An answer that is told twice keeps its name: so hits are byte for byte what was told first. */
+static void take_name(struct client_stream *stream)
+{
+    const struct json_doc *doc = stream->doc;
+    struct bytes id = json_text(doc, json_member(doc, json_root(doc), BYTES("id")), stream->arena);
+
+    if (stream->named || stream->silent)
+        return;
+    stream->named = true;
+    if (is_plain(id))
+        stream->id = arena_copy(stream->arena, id);
+    json_i64(doc, json_member(doc, json_root(doc), BYTES("created")), &stream->created);
+}
+
 int told_parse(struct client_stream *stream, struct bytes payload)
 {
     if (json_doc_parse(stream->doc, payload) != 0 || !json_is(json_root(stream->doc), JSON_OBJECT))
         return CLIENT_E_UNTELLABLE;
+    take_name(stream);
     return 0;
 }
 

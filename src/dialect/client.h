@@ -18,8 +18,9 @@ struct client_stream {
     const struct chat_request *request;
     struct arena *arena;        /* scratch, freed with the exchange */
     struct json_doc *doc;       /* scratch for payloads that must be read, the caller's */
-    struct bytes id;            /* "chatcmpl-<32 hex>", one per answer */
+    struct bytes id;            /* the answer's own where it tells a plain one, else "chatcmpl-<32 hex>" */
     int64_t created;
+    bool named;                 /* id and created are settled */
     uint32_t token_index;       /* Goodfire: the next one */
     bool silent;                /* Goodfire: the keepalive event has been sent */
     bool begun;                 /* OpenAI, from a Goodfire server: the role's chunk has been sent */

@@ -34,7 +34,53 @@ static const struct {
     {FIELD_TOP_K, backend_number_one},
 };
 
-bool repeat_greedy(const struct backend_draft *draft)
+/* Members beside the API's that leave the choice among tokens alone. */
+static const char *const tame[] = {
+    "lora",           "add_generation_prompt", "continue_final_message", "repetition_penalty", "repeat_penalty",
+    "stop_token_ids", "chat_template_kwargs",  "cache_prompt",           "ignore_eos",         "n_predict",
+};
+
+/* Members that may undo a temperature of 0: llama-server then samples by what they say. */
+static const char *const hot[] = {
+    "samplers", "sampler_seq", "dynatemp_range", "dynatemp_exponent", "min_keep", "mirostat",
+    "typical_p", "xtc_probability", "adaptive_target",
+};
+
+static bool is_among(struct bytes name, const char *const *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (bytes_equal(name, bytes_of(list[i])))
+            return true;
+    return false;
+}
+
+/* Some member that is no chat_field, the client's or the configuration's, is in LIST; or is not, with OTHERS. */
+static bool has_member(const struct backend_draft *draft, const char *const *list, size_t count, bool others)
+{
+    const struct json_doc *doc = draft->request->doc;
+    const struct json_node *root = json_root(doc), *key;
+
+    for (key = json_first(doc, root); key; key = json_after(doc, root, key)) {
+        struct bytes name = json_text(doc, key, draft->ask->arena);
+
+        if (json_value(doc, key)->type != JSON_NULL && !chat_field_known(name) &&
+            is_among(name, list, count) != others)
+            return true;
+    }
+    for (uint32_t i = 0; i < draft->extra_count; i++)
+        if (draft->extras[i].value.data && is_among(draft->extras[i].name, list, count) != others)
+            return true;
+    return false;
+}
+
+bool repeat_cold(const struct backend_draft *draft)
+{
+    struct bytes temperature = draft->value[FIELD_TEMPERATURE];
+
+    return temperature.data && backend_number_zero(temperature) && !has_member(draft, hot, ARRAY_SIZE(hot), false);
+}
+
+static bool looks_greedy(const struct backend_draft *draft)
 {
     for (size_t i = 0; i < ARRAY_SIZE(signs); i++) {
         struct bytes value = draft->value[signs[i].field];
@@ -43,6 +89,11 @@ bool repeat_greedy(const struct backend_draft *draft)
             return true;
     }
     return false;
+}
+
+bool repeat_greedy(const struct backend_draft *draft)
+{
+    return looks_greedy(draft) && !has_member(draft, tame, ARRAY_SIZE(tame), true);
 }
 
 static bool says_greedy(enum chat_field field, struct bytes value)

@@ -6,8 +6,10 @@
 #include "dialect/backend_draft.h"
 #include "dialect/backend_key.h"
 
-/* The most likely token is taken each time, whatever the seed. */
+/* The most likely token is taken each time, whatever the seed: no member that we do not know could undo it. */
 bool repeat_greedy(const struct backend_draft *draft);
+/* Temperature 0, and nothing known to undo it. What we do not know might, so the seed is part of the question. */
+bool repeat_cold(const struct backend_draft *draft);
 
 /* A seed that stands for "any": -1, or what the kind takes for it. */
 bool repeat_seed_random(const struct backend_draft *draft);

@@ -26,18 +26,9 @@ static bool refuse(struct http_fault *fault, const char *message)
     return http_refuse(fault, FAIL_BAD_HTTP, message);
 }
 
-static int hex_value(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    if ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'f')
-        return (byte | 0x20) - 'a' + 10;
-    return -1;
-}
-
 static bool take_size(struct http_chunks *chunks, char byte, struct http_fault *fault)
 {
-    int value = hex_value(byte);
+    int value = bytes_hex_digit(byte);
 
     if (value >= 0) {
         if (chunks->digits++ == 16)

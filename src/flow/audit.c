@@ -65,12 +65,14 @@ static struct buffer *say(struct audit *audit, const char *result)
 static void compare(struct audit *audit)
 {
     struct flow *flow = audit->audits->flow;
+    struct transcript_facts facts = transcript_facts(audit->reader.transcript);
     struct answer_text before;
     struct reader reader;
     struct chat_event event;
     uint32_t choice;
     size_t at;
 
+    memo_fingerprint(flow->memo, audit->model, facts.backend, facts.model, facts.fingerprint);
     answer_text_init(&before);
     if (reader_init(&reader, audit->remembered, &flow->mailbox, exchange_wake_nobody, NULL)) {
         while (reader_next(&reader, &event) == 0)
@@ -166,13 +168,20 @@ static uint32_t same_backend(const struct exchange *x, struct flight_candidate *
     return 0;
 }
 
+/* Here, or on the second shelf: of those who waited for it together, whoever looked. */
+static bool was_remembered(const struct exchange *x)
+{
+    return x->memory.outcome == MEMORY_HIT ||
+           (x->memory.outcome == MEMORY_MISS && transcript_facts(x->transcript).recalled);
+}
+
 void audits_consider(struct audits *audits, struct exchange *x)
 {
     struct flight_candidate *healthy;
     uint32_t count;
     bool down;
 
-    if (x->memory.outcome != MEMORY_HIT || !x->memory.policy->audit_ppm || audits->closed ||
+    if (!was_remembered(x) || !x->memory.policy->audit_ppm || audits->closed ||
         !chance(x->memory.policy->audit_ppm))
         return;
     healthy = arena_alloc(&x->arena, x->candidate_count * sizeof(*healthy));

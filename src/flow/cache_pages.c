@@ -5,7 +5,6 @@
 
 #include "json/json_write.h"
 
-#include <ctype.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -144,11 +143,6 @@ enum verdict cache_page(struct exchange *x)
 
 /* --- POST /cache/purge --- */
 
-static int hex_value(char digit)
-{
-    return isdigit((unsigned char)digit) ? digit - '0' : isxdigit((unsigned char)digit) ? (digit | 32) - 'a' + 10 : -1;
-}
-
 /* The value of NAME in a query, percent-decoded. False: it is not there. */
 static bool query_value(struct bytes query, struct bytes name, struct arena *arena, struct bytes *ret)
 {
@@ -163,12 +157,10 @@ static bool query_value(struct bytes query, struct bytes name, struct arena *are
         pair = bytes_skip(pair, name.size + 1);
         text = arena_alloc(arena, pair.size + 1);
         for (size_t i = 0; i < pair.size; i++) {
-            bool coded = pair.data[i] == '%' && i + 2 < pair.size && hex_value(pair.data[i + 1]) >= 0 &&
-                         hex_value(pair.data[i + 2]) >= 0;
+            int coded = bytes_percent(pair, i);
 
-            text[size++] = coded ? (char)(hex_value(pair.data[i + 1]) * 16 + hex_value(pair.data[i + 2]))
-                                 : pair.data[i];
-            i += coded ? 2 : 0;
+            text[size++] = coded < 0 ? pair.data[i] : (char)coded;
+            i += coded < 0 ? 0 : 2;
         }
         *ret = (struct bytes){text, size};
         return true;
@@ -195,10 +187,12 @@ static uint64_t purge_all(struct flow *flow)
     return dropped;
 }
 
-/* A model nobody asked for since the start may yet have answers on the second shelf. */
+/* A model nobody asked for since the start may yet have answers on the second shelf. A variant's are its base's. */
 static bool model_named(struct flow *flow, struct bytes name, struct memo_model **ret)
 {
-    const struct config_model *model = config_find_model(flow->config, name);
+    const struct config_variant *variant = config_find_variant(flow->config, name);
+    const struct config_model *model = variant ? &flow->config->models[variant->model]
+                                               : config_find_model(flow->config, name);
 
     *ret = model ? memo_model(flow->memo, model->name) : memo_find_model(flow->memo, name);
     return *ret != NULL;
@@ -214,6 +208,8 @@ enum verdict purge_page(struct exchange *x)
     uint64_t dropped;
 
     if (query_value(x->query, BYTES("key"), &x->arena, &value)) {
+        if (query_value(x->query, BYTES("model"), &x->arena, &(struct bytes){0}))
+            return exchange_refuse_text(x, FAIL_INVALID, "Say either 'model' or 'key'.");
         if (digest_from_hex(value, key) < 0)
             return exchange_refuse_text(x, FAIL_INVALID, "'key' must be the 64 hex digits of x-embergate-cache-key.");
         dropped = memo_purge_key(flow->memo, key);

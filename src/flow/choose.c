@@ -131,6 +131,7 @@ static enum verdict refuse_model(struct exchange *x)
 /* The targets that can do WISH. */
 static void gather_candidates(struct exchange *x, const struct wish *wish)
 {
+    x->candidate_count = 0;
     x->candidates = arena_alloc(&x->arena, x->route.count * sizeof(*x->candidates));
     for (uint32_t i = 0; i < x->route.count; i++) {
         const struct route_target *target = &x->route.targets[i];

@@ -5,14 +5,10 @@
  */
 #include "flow/exchange.h"
 
+#include "base/clock.h"
 #include "dialect/backend_key.h"
 #include "flow/heard.h"
 #include "memo/memo.h"
-
-static void wake(void *data)
-{
-    exchange_resume(data);
-}
 
 const char *memory_outcome_name(const struct exchange *x)
 {
@@ -22,6 +18,33 @@ const char *memory_outcome_name(const struct exchange *x)
         transcript_facts(x->transcript).recalled)
         return "hit";
     return names[x->memory.outcome];
+}
+
+bool memory_too_old(struct exchange *x)
+{
+    struct memory *memory = &x->memory;
+    struct transcript_facts facts;
+
+    if (memory->outcome != MEMORY_JOIN || memory->control.max_age_s == UINT32_MAX)
+        return false;
+    facts = transcript_facts(x->transcript);
+    if (!facts.recalled || (clock_ms() - facts.made_ms) / 1000 <= memory->control.max_age_s)
+        return false;
+    reader_deinit(&x->reader);
+    x->transcript = transcript_unref(x->transcript);
+    memory->control.no_cache = true;
+    return true;
+}
+
+void memory_hear(struct exchange *x)
+{
+    struct transcript_facts facts;
+
+    if (x->memory.outcome != MEMORY_BYPASS || !x->memory.model || !x->transcript ||
+        transcript_status(x->transcript) != TRANSCRIPT_FINISHED)
+        return;
+    facts = transcript_facts(x->transcript);
+    memo_fingerprint(x->flow->memo, x->memory.model, facts.backend, facts.model, facts.fingerprint);
 }
 
 static enum verdict refuse_uncached(struct exchange *x, const char *reason)
@@ -107,12 +130,12 @@ static enum repeat_reason make_key(struct exchange *x)
 /* --- the memo --- */
 
 /* An answer this worker led is complete and kept. */
-static void kept(void *data, const struct memo_claim *claim, struct transcript *transcript)
+static void kept(void *data, const struct memo_claim *claim, struct transcript *transcript, struct memo_ticket ticket)
 {
     struct flow *flow = data;
 
     if (flow->second)
-        second_store(flow->second, claim->key, claim->tenant, claim->model, transcript, claim->ttl_ms);
+        second_store(flow->second, claim->key, claim->tenant, claim->model, transcript, claim->ttl_ms, ticket);
 }
 
 static enum memo_verdict ask_memo(struct exchange *x, bool only)
@@ -134,12 +157,13 @@ static enum memo_verdict ask_memo(struct exchange *x, bool only)
         .kept = x->flow->second ? kept : NULL,
         .data = x->flow,
     };
-    enum memo_verdict verdict = memo_claim(x->flow->memo, &claim, &x->reader, wake, x, &x->transcript);
+    enum memo_verdict verdict = memo_claim(x->flow->memo, &claim, &x->reader, exchange_wake, x, &x->transcript);
 
     if (verdict == MEMO_HIT)
         memory->outcome = MEMORY_HIT;
     else if (verdict == MEMO_JOIN)
         memory->outcome = MEMORY_JOIN;
+    identities_refresh(x->flow->identities, x);
     return verdict;
 }
 

@@ -250,6 +250,8 @@ static enum verdict deliver_events(struct exchange *x)
 
 enum verdict deliver_step(struct exchange *x)
 {
+    if (!x->head_sent && memory_too_old(x))
+        return STEP_AGAIN;
     if (!x->stream.dialect && x->question) {
         client_stream_init(&x->stream, x->dialect, &x->question->request, &x->arena, &x->flow->doc);
         x->streamed = streamed(x);

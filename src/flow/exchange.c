@@ -99,6 +99,9 @@ static void exchange_run(struct exchange *x)
         case STEP_REPLY:
             x->at = steps_deliver;
             break;
+        case STEP_AGAIN:
+            x->at = steps_understand;
+            break;
         case STEP_DONE:
             x->at = steps_settle;
             break;
@@ -125,7 +128,7 @@ void exchange_run_ready(struct flow *flow)
 
 /* --- refusing and leaving --- */
 
-static void wake(void *data)
+void exchange_wake(void *data)
 {
     exchange_resume(data);
 }
@@ -137,7 +140,7 @@ enum verdict exchange_refuse(struct exchange *x, const struct failure *failure)
     transcript_unref(x->transcript);
     x->transcript = transcript_new(1, 1);
     transcript_fail(x->transcript, failure);
-    reader_init(&x->reader, x->transcript, NULL, wake, x);
+    reader_init(&x->reader, x->transcript, NULL, exchange_wake, x);
     return STEP_REPLY;
 }
 

@@ -19,6 +19,7 @@
 struct audits;
 struct discovery;
 struct heard;
+struct identities;
 struct paces;
 struct variants;
 
@@ -35,12 +36,14 @@ struct flow {
     struct catalog *catalog;
     struct health *health;
     struct discovery *discovery;
+    struct identities *identities;      /* of the backends whose answers are remembered; NULL: none is asked */
     struct variants *variants;
     struct flight_context flights;
 
     struct mailbox mailbox;             /* how other threads' transcripts reach this one */
     struct memo *memo;
     struct second *second;              /* the second shelf; or NULL */
+    bool redis_refuses_looks, redis_refuses_stores;     /* said so already */
     struct digest *digest;              /* for the keys */
     uint8_t scope_shared[DIGEST_SIZE], scope_team[DIGEST_SIZE];
     struct heard *heard;                /* NULL: nothing is learned by its words */
@@ -70,6 +73,7 @@ enum verdict {
     STEP_NEXT,
     STEP_WAIT,  /* somebody will resume this exchange */
     STEP_REPLY, /* the answer is decided: deliver it */
+    STEP_AGAIN, /* from `understand` on */
     STEP_DONE,  /* a page was written: nothing was taken, go and record */
 };
 
@@ -158,12 +162,14 @@ extern const struct conn_events exchange_conn_events;
 void exchange_run_ready(struct flow *flow);
 /* The loop does not sleep before the ready list was run. */
 void exchange_awake(struct flow *flow);
+/* The same, for readers: DATA is the exchange. */
+void exchange_wake(void *data);
 /* For a reader that reads to the end at once. */
 void exchange_wake_nobody(void *data);
 
 /* --- steps.c --- */
 
-extern const unsigned steps_count, steps_deliver, steps_settle;
+extern const unsigned steps_count, steps_understand, steps_deliver, steps_settle;
 enum verdict steps_run(struct exchange *x);
 
 /* --- the steps with a file of their own --- */
@@ -187,6 +193,10 @@ uint32_t choose_healthy(struct flow *flow, const struct flight_candidate *candid
 /* A body up to this size is looked at as a whole before it is parsed. */
 #define RECOGNISED_BYTES 65536
 
+/* X joined, and what came is a remembered answer older than its client wants: it is let go, to ask anew. */
+bool memory_too_old(struct exchange *x);
+/* An answer that was not to be remembered tells of its backend's fingerprint too. */
+void memory_hear(struct exchange *x);
 /* "hit", "join", "miss", "bypass" or "-". An answer found on the second shelf is a hit for all who waited for it. */
 const char *memory_outcome_name(const struct exchange *x);
 
@@ -244,3 +254,15 @@ void discovery_refresh(struct flow *flow, uint32_t max_age_ms);
 /* The same, once for X. True: answers are awaited, and X is resumed after each. */
 bool discovery_wait(struct flow *flow, struct exchange *x, uint32_t max_age_ms);
 struct discovery *discovery_free(struct discovery *discovery);
+
+/* --- identity.c --- */
+
+struct identities *identities_new(struct flow *flow);
+/* X's question may be remembered: the backends that answer for its model are asked what they run, if that is due. */
+void identities_refresh(struct identities *identities, const struct exchange *x);
+/* BACKEND could not be reached, or broke off; it began to answer. */
+void identities_lost(struct identities *identities, uint32_t backend);
+void identities_reached(struct identities *identities, uint32_t backend);
+/* End what is under way, and begin nothing. */
+void identities_cancel_all(struct identities *identities);
+struct identities *identities_free(struct identities *identities);

@@ -31,6 +31,10 @@ static void book_failure(struct flow *flow, uint32_t backend, const struct failu
     case FAIL_UPSTREAM_DNS:
     case FAIL_UPSTREAM_TLS:
         health_unreachable(flow->health, backend, now);
+        identities_lost(flow->identities, backend);
+        break;
+    case FAIL_UPSTREAM_RESET:
+        identities_lost(flow->identities, backend);
         break;
     case FAIL_UPSTREAM_BUSY:
     case FAIL_UPSTREAM_LOADING:
@@ -74,6 +78,7 @@ static void on_note(void *data, enum flight_note note, const struct config_backe
         break;
     case FLIGHT_REACHED:
         health_reached(flow->health, backend->index);
+        identities_reached(flow->identities, backend->index);
         break;
     }
 }
@@ -183,6 +188,7 @@ static void reach_backends(struct flow *flow)
     flow->catalog = catalog_new(config);
     flow->health = health_new(config->backend_count);
     flow->discovery = discovery_new(flow);
+    flow->identities = identities_new(flow);
     flow->variants = variants_new(config);
 }
 
@@ -232,6 +238,8 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
 void flow_drain(struct flow *flow)
 {
     audits_cancel_all(flow->audits);
+    if (flow->identities)
+        identities_cancel_all(flow->identities);
     conn_drain_all(&flow->conns);
 }
 
@@ -297,6 +305,7 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     leads_cancel_all(flow, &failure);
     flight_cancel_all(&flow->flights, &failure);
     flow->discovery = discovery_free(flow->discovery);
+    flow->identities = identities_free(flow->identities);
     for (uint32_t i = 0; flow->upstreams && i < flow->config->backend_count; i++)
         upstream_free(flow->upstreams[i]);
     flow->upstreams = alloc_free(flow->upstreams);

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "chat/answer_text.h"
 
 struct lead {
     struct flow *flow;
@@ -78,6 +79,36 @@ static void recall(struct lead *lead, const struct stored *found, uint32_t age_m
     transcript_finish(lead->transcript);
 }
 
+/* Without a secret anybody who can write there may have made it: it must at least be an answer to this question. */
+static bool can_be_told(struct lead *lead, const struct stored *found)
+{
+    const struct chat_request *request = &lead->question->request;
+    struct stored rest = *found;
+    struct answer_text text;
+    struct chat_event event;
+    bool good = true;
+
+    if (lead->flow->config->cache.secret.size)
+        return true;
+    answer_text_init(&text);
+    while (good && stored_next(&rest, &event)) {
+        if (request->operation == CHAT_LOGITS)
+            good = event.kind == EVENT_LOGITS;
+        else
+            good = request->stream ? event.kind <= EVENT_USAGE : event.kind == EVENT_BODY;
+        answer_text_add(&text, &event, &lead->flow->doc);
+    }
+    good = good && answer_text_whole(&text);
+    answer_text_deinit(&text);
+    return good;
+}
+
+static bool is_good(struct lead *lead, const struct stored *found, uint32_t age_ms)
+{
+    return found && age_ms <= (uint64_t)lead->memory.control.max_age_s * 1000 &&
+           !memo_is_outdated(lead->flow->memo, lead->memory.model, &found->facts) && can_be_told(lead, found);
+}
+
 static void looked(void *data, const struct stored *found, uint32_t age_ms)
 {
     struct lead *lead = data;
@@ -87,7 +118,7 @@ static void looked(void *data, const struct stored *found, uint32_t age_ms)
     };
 
     transcript_set_writer(lead->transcript, &(struct transcript_writer){0});
-    if (found && age_ms <= (uint64_t)lead->memory.control.max_age_s * 1000)
+    if (is_good(lead, found, age_ms))
         recall(lead, found, age_ms);
     else if (lead->memory.control.only_if_cached)
         transcript_fail(lead->transcript, &failure);
@@ -107,8 +138,8 @@ static bool look_first(struct exchange *x, const struct flight_plan *plan)
     struct flow *flow = x->flow;
     struct lead *lead;
 
-    if (x->memory.outcome != MEMORY_MISS || !flow->second || !second_is_up(flow->second) ||
-        x->memory.control.no_cache || x->memory.control.max_age_s == 0)
+    if (x->memory.outcome != MEMORY_MISS || !flow->second || x->memory.control.no_cache ||
+        x->memory.control.max_age_s == 0)
         return false;
     lead = ALLOC_NEW(struct lead);
     lead->flow = flow;
@@ -142,18 +173,13 @@ void leads_cancel_all(struct flow *flow, const struct failure *failure)
 
 /* --- the step --- */
 
-static void wake(void *data)
-{
-    exchange_resume(data);
-}
-
 /* Nobody else will read this one. */
 static void alone(struct exchange *x)
 {
     const struct config_limits *limits = &x->flow->config->limits;
 
     x->transcript = transcript_new(limits->high_water, limits->low_water);
-    reader_init(&x->reader, x->transcript, NULL, wake, x);
+    reader_init(&x->reader, x->transcript, NULL, exchange_wake, x);
 }
 
 static void plan_pass(struct exchange *x, struct flight_plan *plan)

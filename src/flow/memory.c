@@ -9,9 +9,17 @@
 
 /* --- what the second shelf tells --- */
 
-static void say(struct flow *flow, const char *what, struct bytes text)
+static void say(const char *what, struct bytes text)
 {
     log_line("embergate: redis: %s%s%.*s", what, text.size ? ": " : "", BYTES_ARG(text));
+}
+
+/* Until it goes well again. */
+static void say_once(bool *said, const char *what, struct bytes text)
+{
+    if (!*said)
+        say(what, text);
+    *said = true;
 }
 
 static void on_news(void *data, enum second_news news, struct bytes text)
@@ -22,9 +30,11 @@ static void on_news(void *data, enum second_news news, struct bytes text)
     switch (news) {
     case SECOND_FOUND:
         METRICS_COUNT(metrics, redis_found_total);
+        flow->redis_refuses_looks = false;
         break;
     case SECOND_MISSED:
         METRICS_COUNT(metrics, redis_missed_total);
+        flow->redis_refuses_looks = false;
         break;
     case SECOND_BAD:
         METRICS_COUNT(metrics, redis_bad_total);
@@ -34,6 +44,7 @@ static void on_news(void *data, enum second_news news, struct bytes text)
         break;
     case SECOND_ERROR:
         METRICS_COUNT(metrics, redis_errors_total);
+        say_once(&flow->redis_refuses_looks, "refuses a look", text);
         break;
     case SECOND_TIMEOUT:
         METRICS_COUNT(metrics, redis_timeouts_total);
@@ -43,17 +54,19 @@ static void on_news(void *data, enum second_news news, struct bytes text)
         break;
     case SECOND_STORED:
         METRICS_COUNT(metrics, redis_stored_total);
+        flow->redis_refuses_stores = false;
         break;
     case SECOND_STORE_FAILED:
         METRICS_COUNT(metrics, redis_store_failed_total);
+        say_once(&flow->redis_refuses_stores, "does not store", text);
         break;
     case SECOND_UP:
         atomic_store(&metrics->redis_up, 1);
-        say(flow, "connected", text);
+        say("connected", text);
         break;
     case SECOND_DOWN:
         atomic_store(&metrics->redis_up, 0);
-        say(flow, "away, going on without it", text);
+        say("away, going on without it", text);
         break;
     }
 }
@@ -71,7 +84,8 @@ static void make_scopes(struct flow *flow)
     digest_end(flow->digest, flow->scope_team);
 }
 
-/* Names that the backends list, not the file, may mean something else tomorrow. */
+/* What the words meant once they mean for ever: where the file lists the models. Names that the backends list may mean
+ * something else tomorrow. */
 static bool may_recognise(const struct config *config)
 {
     for (uint32_t i = 0; i < config->model_count; i++)

@@ -5,8 +5,6 @@
 
 #include "json/json_write.h"
 
-#include <ctype.h>
-
 static enum verdict send_page(struct exchange *x, unsigned status, const char *content_type, struct buffer *body)
 {
     deliver_page(x, status, content_type, buffer_bytes(body));
@@ -50,11 +48,6 @@ static void write_model(struct exchange *x, const struct route_name *name, struc
     buffer_append_char(out, '}');
 }
 
-static int hex_value(char digit)
-{
-    return isdigit((unsigned char)digit) ? digit - '0' : isxdigit((unsigned char)digit) ? (digit | 32) - 'a' + 10 : -1;
-}
-
 /* RAW, a piece of a path, is NAME as it stands or percent-encoded. */
 static bool path_names(struct bytes raw, struct bytes name)
 {
@@ -63,8 +56,7 @@ static bool path_names(struct bytes raw, struct bytes name)
     for (size_t i = 0; i < name.size; i++) {
         if (at < raw.size && raw.data[at] == name.data[i] && name.data[i] != '%') {
             at++;
-        } else if (raw.size - at >= 3 && raw.data[at] == '%' && hex_value(raw.data[at + 1]) >= 0 &&
-                   hex_value(raw.data[at + 1]) * 16 + hex_value(raw.data[at + 2]) == (unsigned char)name.data[i]) {
+        } else if (bytes_percent(raw, at) == (unsigned char)name.data[i]) {
             at += 3;
         } else {
             return false;

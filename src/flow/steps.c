@@ -55,7 +55,7 @@ static enum verdict understand_step(struct exchange *x)
 
     if (x->endpoint->kind == ENDPOINT_PASS && x->verb == HTTP_GET_)
         return STEP_NEXT;
-    r = json_doc_finish(&question->doc, buffer_bytes(&question->body));
+    r = question->doc.complete ? 0 : json_doc_finish(&question->doc, buffer_bytes(&question->body));
     if (r > 0)
         return refuse_json(x, r);
     if (x->endpoint->kind == ENDPOINT_PASS)
@@ -69,6 +69,7 @@ static enum verdict settle_step(struct exchange *x)
 {
     if (x->conn && x->written)
         conn_set_owner(x->conn, NULL);
+    memory_hear(x);
     if (x->written)
         audits_consider(x->flow->audits, x);
     reader_deinit(&x->reader);
@@ -149,13 +150,13 @@ static enum verdict record_step(struct exchange *x)
     return STEP_NEXT;
 }
 
-enum { DELIVER = 7, SETTLE = 8 };
+enum { UNDERSTAND = 3, DELIVER = 7, SETTLE = 8 };
 
 static enum verdict (*const steps[])(struct exchange *x) = {
     page_step,
     body_step,
     recognise_step,
-    understand_step,
+    [UNDERSTAND] = understand_step,
     choose_step,
     claim_step,
     ask_step,
@@ -164,7 +165,8 @@ static enum verdict (*const steps[])(struct exchange *x) = {
     record_step,
 };
 
-const unsigned steps_count = ARRAY_SIZE(steps), steps_deliver = DELIVER, steps_settle = SETTLE;
+const unsigned steps_count = ARRAY_SIZE(steps), steps_understand = UNDERSTAND, steps_deliver = DELIVER,
+               steps_settle = SETTLE;
 
 enum verdict steps_run(struct exchange *x)
 {

@@ -5,7 +5,6 @@
 #include "memo/kept.h"
 
 #include "base/alloc.h"
-#include "memo/models.h"
 
 struct kept {
     struct letter letter;
@@ -14,7 +13,8 @@ struct kept {
     struct memo_claim claim;
     uint8_t key[DIGEST_SIZE], tenant[DIGEST_SIZE];
     struct transcript *transcript;
-    uint64_t epoch;
+    struct memo *memo;
+    struct memo_ticket ticket;
 };
 
 void kept_list_init(struct kept_list *list)
@@ -37,8 +37,8 @@ static void open_word(struct letter *letter)
     uv_mutex_lock(&kept->list->lock);
     list_remove(&kept->link);
     uv_mutex_unlock(&kept->list->lock);
-    if (kept->epoch == model_epoch(kept->claim.model))
-        kept->claim.kept(kept->claim.data, &kept->claim, kept->transcript);
+    if (memo_ticket_holds(kept->memo, kept->claim.model, kept->key, kept->ticket))
+        kept->claim.kept(kept->claim.data, &kept->claim, kept->transcript, kept->ticket);
     kept_free(kept);
 }
 
@@ -68,9 +68,10 @@ struct kept *kept_free(struct kept *kept)
     return alloc_free(kept);
 }
 
-void kept_send(struct kept *kept, struct transcript *transcript, uint64_t epoch)
+void kept_send(struct kept *kept, struct memo *memo, struct transcript *transcript, struct memo_ticket ticket)
 {
-    kept->epoch = epoch;
+    kept->memo = memo;
+    kept->ticket = ticket;
     kept->transcript = transcript_ref(transcript);
     uv_mutex_lock(&kept->list->lock);
     list_append(&kept->list->words, &kept->link);

@@ -22,6 +22,5 @@ void kept_list_deinit(struct kept_list *list);
 struct kept *kept_new(struct kept_list *list, const struct memo_claim *claim);
 /* One that was not sent. */
 struct kept *kept_free(struct kept *kept);
-/* TRANSCRIPT was kept in EPOCH of its model: when that has moved before the word is opened, it is void and the word is
- * forgotten. */
-void kept_send(struct kept *kept, struct transcript *transcript, uint64_t epoch);
+/* The word is forgotten when TICKET does not hold any more before it is opened. */
+void kept_send(struct kept *kept, struct memo *memo, struct transcript *transcript, struct memo_ticket ticket);

@@ -76,15 +76,22 @@ static bool may_stay(struct entry *entry, enum transcript_status status, const s
     return !entry->refused && *epoch == model_epoch(entry->model) && !is_past(entry->expires_ms, clock_ms());
 }
 
+static bool is_void(const struct entry *entry, uint64_t now)
+{
+    return entry->epoch != model_epoch(entry->model) || is_past(entry->expires_ms, now);
+}
+
 static void on_ended(void *data, struct transcript *transcript, enum transcript_status status)
 {
-    struct entry *entry = data, *bin = NULL;
+    struct entry *entry = data, *bin = NULL, *before;
     struct memo_model *model = entry->model;
+    struct memo *memo = entry->memo;
     struct kept *kept = entry->kept;
     struct transcript_facts facts = transcript_facts(transcript);
     struct shard *shard = entry->shard;
     uint64_t size = 0, epoch = entry->epoch;
-    bool good, stays;
+    struct memo_ticket ticket;
+    bool good, stays, linked;
 
     entry->made_ms = facts.made_ms ? facts.made_ms : clock_ms();
     entry->expires_ms = entry->made_ms + entry->ttl_ms;
@@ -96,15 +103,40 @@ static void on_ended(void *data, struct transcript *transcript, enum transcript_
     uv_mutex_lock(&shard->lock);
     entry->epoch = epoch;
     good = good && entry->linked;
+    ticket = memo_ticket(memo, model, entry->key);
+    ticket.epoch = epoch;
+    before = entry->before;
+    entry->before = NULL;
+    linked = entry->linked;
     stays = shard_settle(entry, size, &bin);
+    if (before && linked && !good && !is_void(before, clock_ms()))
+        shard_put_back(before, &bin);
+    else if (before)
+        shard_throw_away(before, &bin);
     uv_mutex_unlock(&shard->lock);
     bin_empty(bin);
     if (stays)
         memo_count(model, MEMO_COUNT_stored);
     if (good && kept && !facts.recalled)
-        kept_send(kept, transcript, epoch);
+        kept_send(kept, memo, transcript, ticket);
     else
         kept_free(kept);
+}
+
+struct memo_ticket memo_ticket(struct memo *memo, const struct memo_model *model, const uint8_t key[DIGEST_SIZE])
+{
+    return (struct memo_ticket){
+        .epoch = model_epoch(model),
+        .purges = atomic_load_explicit(&memo_shard(memo, key)->purges, memory_order_acquire),
+    };
+}
+
+bool memo_ticket_holds(struct memo *memo, const struct memo_model *model, const uint8_t key[DIGEST_SIZE],
+                       struct memo_ticket ticket)
+{
+    struct memo_ticket now = memo_ticket(memo, model, key);
+
+    return now.epoch == ticket.epoch && now.purges == ticket.purges;
 }
 
 /* --- claims --- */
@@ -125,12 +157,28 @@ static bool is_over(const struct entry *entry, uint64_t now)
 
 static bool is_good_enough(const struct memo_claim *claim, const struct entry *entry, uint64_t now)
 {
-    return !claim->fresh && (entry->growing || !is_past(entry->made_ms + claim->max_age_ms + 1, now));
+    uint32_t most_ms = claim->ttl_ms < claim->max_age_ms ? claim->ttl_ms : claim->max_age_ms;
+
+    return !claim->fresh && (entry->growing || !is_past(entry->made_ms + most_ms + 1, now));
 }
 
-/* MEMO_HIT, MEMO_JOIN, or MEMO_NONE: then what was there is dropped, unless it is good and CLAIM will not lead. */
+/* ENTRY is to be replaced. A finished one is good until the new one is: it is laid aside, in *BEFORE. */
+static void replace(struct entry *entry, struct entry **before, struct entry **bin)
+{
+    if (entry->growing) {
+        *before = entry->before;
+        entry->before = NULL;
+        shard_drop(entry, bin);
+    } else {
+        *before = entry;
+        shard_lay_aside(entry);
+    }
+}
+
+/* MEMO_HIT, MEMO_JOIN, or MEMO_NONE: then what was there is out of the table, unless it is good and CLAIM will not
+ * lead. */
 static enum memo_verdict look(const struct memo_claim *claim, struct entry *entry, struct reader *reader,
-                              void (*wake)(void *data), void *wake_data, struct entry **bin)
+                              void (*wake)(void *data), void *wake_data, struct entry **before, struct entry **bin)
 {
     uint64_t now = clock_ms();
 
@@ -140,7 +188,7 @@ static enum memo_verdict look(const struct memo_claim *claim, struct entry *entr
     }
     if (!is_good_enough(claim, entry, now)) {
         if (!claim->only)
-            shard_drop(entry, bin);
+            replace(entry, before, bin);
         return MEMO_NONE;
     }
     if (!reader_init(reader, entry->transcript, claim->home, wake, wake_data)) {
@@ -154,7 +202,7 @@ static enum memo_verdict look(const struct memo_claim *claim, struct entry *entr
 }
 
 /* A new entry in its shard; it owns a reference to its transcript. */
-static struct transcript *lead(struct memo *memo, const struct memo_claim *claim, uint64_t name)
+static struct transcript *lead(struct memo *memo, const struct memo_claim *claim, uint64_t name, struct entry *before)
 {
     struct entry *entry = ALLOC_NEW(struct entry);
     struct transcript_keeper keeper = {.grow = on_grow, .ended = on_ended, .data = entry};
@@ -167,6 +215,7 @@ static struct transcript *lead(struct memo *memo, const struct memo_claim *claim
     entry->epoch = model_epoch(claim->model);
     entry->ttl_ms = claim->ttl_ms;
     entry->kept = kept_new(&memo->kept, claim);
+    entry->before = before;
     shard_add(memo_shard(memo, claim->key), entry);
     return entry->transcript;
 }
@@ -182,14 +231,14 @@ enum memo_verdict memo_claim(struct memo *memo, const struct memo_claim *claim, 
     struct shard *shard = memo_shard(memo, claim->key);
     uint64_t name = memo_name(memo, claim->key);
     enum memo_verdict verdict = MEMO_NONE;
-    struct entry *entry, *bin = NULL;
+    struct entry *entry, *before = NULL, *bin = NULL;
 
     uv_mutex_lock(&shard->lock);
     entry = shard_find(shard, claim->key, name);
     if (entry)
-        verdict = look(claim, entry, reader, wake, wake_data, &bin);
+        verdict = look(claim, entry, reader, wake, wake_data, &before, &bin);
     if (verdict == MEMO_NONE && !claim->only) {
-        reader_init(reader, lead(memo, claim, name), claim->home, wake, wake_data);
+        reader_init(reader, lead(memo, claim, name, before), claim->home, wake, wake_data);
         verdict = MEMO_LEAD;
     }
     uv_mutex_unlock(&shard->lock);

@@ -38,6 +38,17 @@ struct bytes memo_model_name(const struct memo_model *model);
 
 /* --- claims --- */
 
+/* When an answer was found good to be kept: whatever else is done with it should be left if that does not hold any
+ * more (its model was voided, or a key of its shard purged). */
+struct memo_ticket {
+    uint64_t epoch, purges;
+};
+
+/* As of now. */
+struct memo_ticket memo_ticket(struct memo *memo, const struct memo_model *model, const uint8_t key[DIGEST_SIZE]);
+bool memo_ticket_holds(struct memo *memo, const struct memo_model *model, const uint8_t key[DIGEST_SIZE],
+                       struct memo_ticket ticket);
+
 enum memo_verdict {
     MEMO_HIT,       /* finished */
     MEMO_JOIN,      /* growing */
@@ -49,7 +60,7 @@ struct memo_claim {
     const uint8_t *key;             /* DIGEST_SIZE; copied */
     const uint8_t *tenant;          /* DIGEST_SIZE: whose answers may be shared, for `kept`; copied */
     struct memo_model *model;
-    uint32_t ttl_ms;                /* for how long an answer led by this claim is good */
+    uint32_t ttl_ms;                /* for how long an answer is good */
     bool fresh;                     /* what is there is not good enough: lead, and replace it */
     bool only;                      /* do not lead; MEMO_NONE is not counted as a miss */
     uint32_t max_age_ms;            /* of a hit; UINT32_MAX: any. An older one is as if not there */
@@ -58,7 +69,7 @@ struct memo_claim {
     /* The answer led by this claim is good to be kept (also where no memory is given to keep it here): a chance to put
      * it on another shelf. On HOME's thread by letter, soon after the end. CLAIM is a copy with the key, tenant, model
      * and ttl_ms of this one, valid during the call. May be NULL. */
-    void (*kept)(void *data, const struct memo_claim *claim, struct transcript *transcript);
+    void (*kept)(void *data, const struct memo_claim *claim, struct transcript *transcript, struct memo_ticket ticket);
     void *data;
 };
 
@@ -70,14 +81,19 @@ enum memo_verdict memo_claim(struct memo *memo, const struct memo_claim *claim, 
 /* --- voiding --- */
 
 /* BACKEND's MODEL (its name there) answers with FINGERPRINT. True: it said another one before, and MODEL's entries are
- * void now. Called by the memo itself for what it keeps. */
+ * void now. What the memo keeps it hears by itself. */
 bool memo_fingerprint(struct memo *memo, struct memo_model *model, struct bytes backend, struct bytes name,
                       struct bytes fingerprint);
+
+/* FACTS are those of an answer whose source is known to say something else by now. */
+bool memo_is_outdated(struct memo *memo, struct memo_model *model, const struct transcript_facts *facts);
 
 /* A model's stamp: what all gateways that share a second shelf hold to be its epoch; 0 until one is known. Setting
  * another one than before voids its entries here, unless the one before is old: then it is the new epoch's. */
 uint64_t memo_model_stamp(const struct memo_model *model);
 void memo_model_set_stamp(struct memo *memo, struct memo_model *model, uint64_t stamp);
+/* The stamp to be set for its present epoch: FRESH, unless somebody has begun to set another one for it. */
+uint64_t memo_model_next_stamp(struct memo_model *model, uint64_t fresh);
 /* Its epoch moved here (a purge, a fingerprint) and no stamp was set since. */
 bool memo_model_stamp_is_old(const struct memo_model *model);
 

@@ -172,7 +172,23 @@ void memo_model_set_stamp(struct memo *memo, struct memo_model *model, uint64_t 
     if (before != stamp)
         atomic_store_explicit(&model->stamped, epoch, memory_order_release);
     atomic_store_explicit(&model->stamp, stamp, memory_order_release);
+    if (model->next_stamp == stamp)
+        model->next_stamp = 0;
     uv_mutex_unlock(&model->lock);
+}
+
+uint64_t memo_model_next_stamp(struct memo_model *model, uint64_t fresh)
+{
+    uint64_t stamp;
+
+    uv_mutex_lock(&model->lock);
+    if (!model->next_stamp || model->next_epoch != model_epoch(model)) {
+        model->next_stamp = fresh;
+        model->next_epoch = model_epoch(model);
+    }
+    stamp = model->next_stamp;
+    uv_mutex_unlock(&model->lock);
+    return stamp;
 }
 
 bool memo_model_stamp_is_old(const struct memo_model *model)
@@ -222,20 +238,44 @@ static enum model_word hear(struct memo_model *model, uint64_t who, uint64_t fin
     return WORD_NEW;
 }
 
+static uint64_t fingerprint_of(const struct models *models, const struct transcript_facts *facts)
+{
+    return hash(models->seed, facts->fingerprint) | 1;
+}
+
+static uint64_t who_of(const struct models *models, const struct transcript_facts *facts)
+{
+    return hash(hash(models->seed, facts->backend), facts->model);
+}
+
 enum model_word model_hear(struct models *models, struct memo_model *model, const struct transcript_facts *facts,
                            uint64_t *epoch)
 {
-    uint64_t who = hash(hash(models->seed, facts->backend), facts->model);
     enum model_word word;
 
     if (!facts->fingerprint.size)
         return WORD_SAME;
     uv_mutex_lock(&model->lock);
-    word = hear(model, who, hash(models->seed, facts->fingerprint) | 1, facts->recalled, epoch);
+    word = hear(model, who_of(models, facts), fingerprint_of(models, facts), facts->recalled, epoch);
     uv_mutex_unlock(&model->lock);
     if (word == WORD_NEW)
         memo_count(model, MEMO_COUNT_fingerprints);
     return word;
+}
+
+bool model_knows_better(struct models *models, struct memo_model *model, const struct transcript_facts *facts)
+{
+    uint64_t who = who_of(models, facts);
+    bool better = false;
+
+    if (!facts->fingerprint.size)
+        return false;
+    uv_mutex_lock(&model->lock);
+    for (uint32_t i = 0; i < model->source_count; i++)
+        if (model->sources[i].who == who && model->sources[i].fingerprint)
+            better = model->sources[i].fingerprint != fingerprint_of(models, facts);
+    uv_mutex_unlock(&model->lock);
+    return better;
 }
 
 /* --- the memo's --- */
@@ -253,6 +293,11 @@ struct memo_model *memo_find_model(struct memo *memo, struct bytes name)
 struct memo_model *memo_model_at(struct memo *memo, uint32_t index)
 {
     return models_at(&memo->models, index);
+}
+
+bool memo_is_outdated(struct memo *memo, struct memo_model *model, const struct transcript_facts *facts)
+{
+    return model_knows_better(&memo->models, model, facts);
 }
 
 bool memo_fingerprint(struct memo *memo, struct memo_model *model, struct bytes backend, struct bytes name,

@@ -24,6 +24,7 @@ struct memo_model {
     uv_mutex_t lock;            /* around changes of all but the counters */
     _Atomic uint64_t stamp;
     _Atomic uint64_t stamped;   /* the epoch in which the stamp was set */
+    uint64_t next_stamp, next_epoch;        /* the stamp being set, and for which epoch */
     struct model_source *sources;
     uint32_t source_count, source_room;
 
@@ -70,3 +71,5 @@ enum model_word {
  * tell of a change. */
 enum model_word model_hear(struct models *models, struct memo_model *model, const struct transcript_facts *facts,
                            uint64_t *epoch);
+/* The source of FACTS has told another fingerprint since. */
+bool model_knows_better(struct models *models, struct memo_model *model, const struct transcript_facts *facts);

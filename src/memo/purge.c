@@ -53,6 +53,7 @@ bool memo_purge_key(struct memo *memo, const uint8_t key[DIGEST_SIZE])
     struct shard *shard = memo_shard(memo, key);
     struct entry *entry, *bin = NULL;
 
+    atomic_fetch_add_explicit(&shard->purges, 1, memory_order_acq_rel);
     uv_mutex_lock(&shard->lock);
     entry = shard_find(shard, key, memo_name(memo, key));
     if (entry) {

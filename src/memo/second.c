@@ -8,7 +8,7 @@
 #include "base/clock.h"
 
 #define SKEW_MS 60000               /* between the wall clocks of two gateways */
-#define REPLY_BYTES (65u << 20)     /* any gateway's largest value, and some */
+#define REPLY_BYTES (64u << 10)     /* beside the largest value: more is not read */
 #define QUEUE_BYTES (1u << 20)      /* beside two of the largest values */
 
 void second_tell(struct second *second, enum second_news news, struct bytes text)
@@ -256,7 +256,7 @@ struct second *second_new(uv_loop_t *loop, struct memo *memo, const struct secon
     second->memo = memo;
     second->config = *config;
     if (second->config.redis.reply_bytes == 0)
-        second->config.redis.reply_bytes = REPLY_BYTES;
+        second->config.redis.reply_bytes = config->value_bytes + REPLY_BYTES;
     if (second->config.redis.queue_bytes == 0)
         second->config.redis.queue_bytes = 2 * config->value_bytes + QUEUE_BYTES;
     second->digest = digest_new(config->secret);
@@ -301,9 +301,4 @@ void second_close(struct second *second, void (*closed)(void *data), void *data)
 bool second_is_up(const struct second *second)
 {
     return redis_is_ready(second->redis);
-}
-
-struct redis_counts second_counts(const struct second *second)
-{
-    return redis_counts(second->redis);
 }

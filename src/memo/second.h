@@ -19,10 +19,10 @@
 struct second;
 
 struct second_config {
-    struct redis_config redis;      /* reply_bytes 0: as large as any gateway may write; queue_bytes 0: a few values */
+    struct redis_config redis;      /* reply_bytes 0: value_bytes and some; queue_bytes 0: a few values */
     struct bytes prefix;
     struct bytes secret;            /* or none */
-    uint32_t value_bytes;           /* larger answers are neither written nor read */
+    uint32_t value_bytes;           /* larger answers are not written; one that is there breaks the connection */
 };
 
 /* What became of a look: one of FOUND to AWAY for each. STORED for each answer that was written, STORE_FAILED for each
@@ -51,7 +51,6 @@ struct second *second_new(uv_loop_t *loop, struct memo *memo, const struct secon
 void second_close(struct second *second, void (*closed)(void *data), void *data);
 
 bool second_is_up(const struct second *second);
-struct redis_counts second_counts(const struct second *second);
 
 /* A look for one answer: part of whoever looks. All zeroes before the first one. */
 struct second_look {
@@ -76,9 +75,10 @@ bool second_look(struct second *second, struct second_look *look, const uint8_t 
 /* No DONE any more. Twice is fine, after second_close() too. */
 void second_look_away(struct second_look *look);
 
-/* Write TRANSCRIPT (finished, kept) behind, good for TTL_MS more. One that was recalled is there already. */
+/* Write TRANSCRIPT (finished, kept) behind, good for TTL_MS more. One that was recalled is there already. It is not
+ * written, or taken away again, when TICKET does not hold any more. */
 void second_store(struct second *second, const uint8_t key[DIGEST_SIZE], const uint8_t tenant[DIGEST_SIZE],
-                  struct memo_model *model, struct transcript *transcript, uint32_t ttl_ms);
+                  struct memo_model *model, struct transcript *transcript, uint32_t ttl_ms, struct memo_ticket ticket);
 /* Tell the others that MODEL's entries are void (they are here): a new stamp. */
 void second_void(struct second *second, struct memo_model *model);
 void second_purge_key(struct second *second, const uint8_t key[DIGEST_SIZE]);

@@ -28,10 +28,23 @@ struct errand {
     struct memo_model *model;
     uint64_t stamp;             /* VOID: the new one; LEARN: the one known when it began */
 
+    /* ANSWER, and LEARN that has one to write afterwards. */
+    uint8_t key[DIGEST_SIZE];
+    struct memo_ticket ticket;
+
     /* LEARN: the answer to be written afterwards, or none. */
     struct transcript *transcript;
-    uint8_t key[DIGEST_SIZE], tenant[DIGEST_SIZE];
+    uint8_t tenant[DIGEST_SIZE];
     uint32_t ttl_ms;
+};
+
+/* An answer on its way to be written. */
+struct parcel {
+    const uint8_t *key, *tenant;
+    struct memo_model *model;
+    struct transcript *transcript;
+    uint32_t ttl_ms;
+    struct memo_ticket ticket;
 };
 
 static uint64_t new_stamp(void)
@@ -150,23 +163,24 @@ void second_learn(struct second *second, struct memo_model *model)
         errand_free(errand);
 }
 
-static void write_answer(struct second *second, const struct stored_label *label, struct memo_model *model,
-                         struct transcript *transcript, uint32_t ttl_ms)
+static void write_answer(struct second *second, const struct stored_label *label, const struct parcel *parcel)
 {
     struct errand *errand;
     char ttl[16];
     int r;
 
     buffer_clear(&second->value, KEEP_BYTES);
-    r = stored_write(second->digest, label, transcript, second->config.value_bytes, &second->value);
+    r = stored_write(second->digest, label, parcel->transcript, second->config.value_bytes, &second->value);
     if (r == -E2BIG)
         return;
     if (r < 0) {
         second_tell(second, SECOND_STORE_FAILED, BYTES("not an answer that can be written"));
         return;
     }
-    snprintf(ttl, sizeof(ttl), "%u", ttl_ms);
-    errand = errand_new(second, ERRAND_ANSWER, model, label->stamp);
+    snprintf(ttl, sizeof(ttl), "%u", parcel->ttl_ms);
+    errand = errand_new(second, ERRAND_ANSWER, parcel->model, label->stamp);
+    memcpy(errand->key, parcel->key, DIGEST_SIZE);
+    errand->ticket = parcel->ticket;
     r = redis_ask(second->redis, (struct bytes[]){BYTES("SET"), second_answer_name(second, label->key),
                                                   buffer_bytes(&second->value), BYTES("PX"), bytes_of(ttl)},
                   5, &errand->call);
@@ -176,24 +190,29 @@ static void write_answer(struct second *second, const struct stored_label *label
     }
 }
 
-static void store_under(struct second *second, const uint8_t key[DIGEST_SIZE], const uint8_t tenant[DIGEST_SIZE],
-                        struct memo_model *model, uint64_t stamp, struct transcript *transcript, uint32_t ttl_ms)
+static void store_under(struct second *second, uint64_t stamp, const struct parcel *parcel)
 {
-    uint64_t made_ms = transcript_facts(transcript).made_ms;
+    uint64_t made_ms = transcript_facts(parcel->transcript).made_ms;
     uint64_t age_ms = made_ms ? clock_ms() - made_ms : 0;
-    struct stored_label label = {key, tenant, stamp, clock_wall_ms() - age_ms};
+    struct stored_label label = {parcel->key, parcel->tenant, stamp, clock_wall_ms() - age_ms};
 
-    write_answer(second, &label, model, transcript, ttl_ms);
+    if (memo_ticket_holds(second->memo, parcel->model, parcel->key, parcel->ticket))
+        write_answer(second, &label, parcel);
 }
 
 /* --- what comes of errands --- */
 
+/* What was purged while it was on its way is taken away again. */
 static void answer_written(struct errand *errand, int result, const struct redis_reply *reply)
 {
+    struct second *second = errand->second;
+
+    if (!memo_ticket_holds(second->memo, errand->model, errand->key, errand->ticket))
+        second_purge_key(second, errand->key);
     if (result == 0 && reply->kind == REDIS_STATUS)
-        second_tell(errand->second, SECOND_STORED, BYTES_NONE);
+        second_tell(second, SECOND_STORED, BYTES_NONE);
     else
-        tell_store_failed(errand->second, result, reply);
+        tell_store_failed(second, result, reply);
 }
 
 /* Ours holds now, unless a younger one is on its way. */
@@ -215,7 +234,8 @@ static void stamp_learned(struct errand *errand, int result, const struct redis_
 
     if (there && second_adopt(second, errand->model, there, errand->stamp)) {
         if (errand->transcript)
-            store_under(second, errand->key, errand->tenant, errand->model, there, errand->transcript, errand->ttl_ms);
+            store_under(second, there, &(struct parcel){errand->key, errand->tenant, errand->model,
+                                                        errand->transcript, errand->ttl_ms, errand->ticket});
     } else if (errand->transcript) {
         tell_store_failed(second, result, reply);
     }
@@ -247,16 +267,16 @@ static void renew_stamp(struct second *second, struct known_model *known)
 }
 
 /* No stamp is known, or it was lost there: the answer is written once one is. */
-static void store_later(struct second *second, const uint8_t key[DIGEST_SIZE], const uint8_t tenant[DIGEST_SIZE],
-                        struct memo_model *model, struct transcript *transcript, uint32_t ttl_ms)
+static void store_later(struct second *second, const struct parcel *parcel)
 {
-    struct errand *errand = errand_new(second, ERRAND_LEARN, model, memo_model_stamp(model));
+    struct errand *errand = errand_new(second, ERRAND_LEARN, parcel->model, memo_model_stamp(parcel->model));
     int r;
 
-    errand->transcript = transcript_ref(transcript);
-    memcpy(errand->key, key, DIGEST_SIZE);
-    memcpy(errand->tenant, tenant, DIGEST_SIZE);
-    errand->ttl_ms = ttl_ms;
+    errand->transcript = transcript_ref(parcel->transcript);
+    memcpy(errand->key, parcel->key, DIGEST_SIZE);
+    memcpy(errand->tenant, parcel->tenant, DIGEST_SIZE);
+    errand->ttl_ms = parcel->ttl_ms;
+    errand->ticket = parcel->ticket;
     r = learn(second, errand);
     if (r) {
         errand_free(errand);
@@ -265,8 +285,9 @@ static void store_later(struct second *second, const uint8_t key[DIGEST_SIZE], c
 }
 
 void second_store(struct second *second, const uint8_t key[DIGEST_SIZE], const uint8_t tenant[DIGEST_SIZE],
-                  struct memo_model *model, struct transcript *transcript, uint32_t ttl_ms)
+                  struct memo_model *model, struct transcript *transcript, uint32_t ttl_ms, struct memo_ticket ticket)
 {
+    const struct parcel parcel = {key, tenant, model, transcript, ttl_ms, ticket};
     uint64_t stamp = memo_model_stamp(model);
 
     if (transcript_facts(transcript).recalled || ttl_ms == 0)
@@ -280,17 +301,17 @@ void second_store(struct second *second, const uint8_t key[DIGEST_SIZE], const u
         if (stamp == 0)
             return;
     } else if (stamp == 0 || errand_under_way(second, ERRAND_LEARN, model)) {
-        store_later(second, key, tenant, model, transcript, ttl_ms);
+        store_later(second, &parcel);
         return;
     }
     renew_stamp(second, second_model(second, model));
-    store_under(second, key, tenant, model, stamp, transcript, ttl_ms);
+    store_under(second, stamp, &parcel);
 }
 
 void second_void(struct second *second, struct memo_model *model)
 {
     struct known_model *known = second_model(second, model);
-    struct errand *errand = errand_new(second, ERRAND_VOID, model, new_stamp());
+    struct errand *errand = errand_new(second, ERRAND_VOID, model, memo_model_next_stamp(model, new_stamp()));
     char text[STAMP_DIGITS + 1];
     const struct bytes set[] = {
         BYTES("SET"), known->key, stamp_text(errand->stamp, text), BYTES("PX"), BYTES(STAMP_MS),

@@ -40,22 +40,24 @@ void shard_deinit(struct shard *shard)
     uv_mutex_destroy(&shard->lock);
 }
 
+static void put_into(struct entry **bin, struct entry *entry)
+{
+    entry->next = *bin;
+    *bin = entry;
+}
+
 void bin_empty(struct entry *bin)
 {
     while (bin) {
         struct entry *entry = bin;
 
         bin = entry->next;
+        if (entry->before)
+            put_into(&bin, entry->before);
         transcript_unref(entry->transcript);
         kept_free(entry->kept);
         alloc_free(entry);
     }
-}
-
-static void put_into(struct entry **bin, struct entry *entry)
-{
-    entry->next = *bin;
-    *bin = entry;
 }
 
 /* --- the table --- */
@@ -134,7 +136,41 @@ void shard_drop(struct entry *entry, struct entry **bin)
     }
 }
 
+void shard_lay_aside(struct entry *entry)
+{
+    shelf_take(entry->shard->shelf, &entry->item);
+    unlink_entry(entry);
+    atomic_fetch_sub_explicit(&entry->model->entries, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&entry->model->bytes, entry->item.size, memory_order_relaxed);
+}
+
+void shard_throw_away(struct entry *entry, struct entry **bin)
+{
+    put_into(bin, entry);
+}
+
 /* --- its bytes --- */
+
+static void put_on_shelf(struct entry *entry)
+{
+    shelf_put(entry->shard->shelf, &entry->item);
+    atomic_fetch_add_explicit(&entry->model->entries, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&entry->model->bytes, entry->item.size, memory_order_relaxed);
+}
+
+void shard_put_back(struct entry *entry, struct entry **bin)
+{
+    struct shard *shard = entry->shard;
+
+    if (shard_find(shard, entry->key, entry->item.name) || !shard_make_room(shard, entry->item.size, bin)) {
+        put_into(bin, entry);
+        return;
+    }
+    put_into(bucket_of(shard, entry->item.name), entry);
+    shard->count++;
+    entry->linked = true;
+    put_on_shelf(entry);
+}
 
 bool shard_make_room(struct shard *shard, uint64_t wanted, struct entry **bin)
 {
@@ -157,7 +193,10 @@ bool shard_grow(struct entry *entry, size_t bytes, uint32_t most, struct entry *
 
     if (bytes > most || entry->held + bytes > most || shard->growing_bytes + bytes > shard->growing_limit ||
         (shard->limit && !shard_make_room(shard, bytes, bin))) {
+        /* From here on it holds little, and is not counted. */
         entry->refused = true;
+        shard->growing_bytes -= entry->held;
+        entry->held = 0;
         return false;
     }
     entry->held += bytes;
@@ -175,9 +214,7 @@ bool shard_settle(struct entry *entry, uint64_t size, struct entry **bin)
     entry->growing = false;
     if (size && size <= UINT32_MAX && entry->linked && shard_make_room(shard, size, bin)) {
         entry->item.size = (uint32_t)size;
-        shelf_put(shard->shelf, &entry->item);
-        atomic_fetch_add_explicit(&entry->model->entries, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&entry->model->bytes, size, memory_order_relaxed);
+        put_on_shelf(entry);
         return true;
     }
     if (entry->linked)

@@ -12,6 +12,8 @@
 #include "memo/models.h"
 #include "memo/shelf.h"
 
+#include <stdatomic.h>
+
 struct shard;
 
 struct entry {
@@ -30,6 +32,7 @@ struct entry {
 
     uint32_t ttl_ms;
     struct kept *kept;          /* word for whoever leads it, or NULL */
+    struct entry *before;       /* the finished one it is to replace; back in its place if nothing comes of it */
 };
 
 struct shard {
@@ -40,6 +43,8 @@ struct shard {
 
     struct shelf *shelf;
     uint64_t limit;             /* bytes on the shelf and growing; 0: nothing is kept */
+
+    _Atomic uint64_t purges;    /* of single keys */
 
     struct list growing;
     uint64_t growing_count, growing_bytes, growing_limit;
@@ -56,6 +61,11 @@ void shard_add(struct shard *shard, struct entry *entry);
 
 /* Out of the table, and off the shelf into BIN, unless it grows. */
 void shard_drop(struct entry *entry, struct entry **bin);
+/* A finished ENTRY out of the table and off the shelf, to be put back or dropped into a bin. */
+void shard_lay_aside(struct entry *entry);
+/* On the shelf again, if there is room and no other of its key; else into BIN. */
+void shard_put_back(struct entry *entry, struct entry **bin);
+void shard_throw_away(struct entry *entry, struct entry **bin);
 /* Make room for WANTED bytes beside what grows. False: there is none. */
 bool shard_make_room(struct shard *shard, uint64_t wanted, struct entry **bin);
 /* ENTRY holds BYTES more, or says no. */

@@ -30,12 +30,13 @@
     X(calls_retried_total, "counter", "Upstream calls repeated after a stale pooled connection")             \
     X(calls_failed_total, "counter", "Upstream calls that failed")                                           \
     X(failovers_total, "counter", "Times the next backend was asked instead")                                \
+    X(identity_checks_total, "counter", "Times a backend was asked what it runs")                            \
     X(redis_up, "gauge", "Workers with a good connection to Redis")                                          \
     X(redis_found_total, "counter", "Answers found in Redis")                                                \
     X(redis_missed_total, "counter", "Answers looked for in Redis that were not there")                      \
     X(redis_void_total, "counter", "Answers in Redis that were purged or of an older model")                 \
     X(redis_bad_total, "counter", "Values in Redis that are no answers of ours, or were changed")            \
-    X(redis_errors_total, "counter", "Errors that Redis answered with, and broken connections")              \
+    X(redis_errors_total, "counter", "Errors that Redis answered looks with")              \
     X(redis_timeouts_total, "counter", "Looks that Redis did not answer in time")                            \
     X(redis_away_total, "counter", "Looks not made because Redis was away")                                  \
     X(redis_stored_total, "counter", "Answers written to Redis")                                             \

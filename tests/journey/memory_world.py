@@ -103,6 +103,11 @@ def counts(gateway):
     return page(gateway)["counts"]
 
 
+def since(gateway, before):
+    """What of the counts has changed, and by how much."""
+    return {name: value - before[name] for name, value in counts(gateway).items() if value != before[name]}
+
+
 def purge(gateway, query=""):
     answer = gateway.ask("/cache/purge" + query, method="POST", address=gateway.admin)
     assert answer.status == 200, (answer.status, answer.body)

@@ -253,7 +253,7 @@ RAW = {
     "nested": lambda value: b"*1\r\n" * 50000 + b":1\r\n",
     "long list": lambda value: b"*400000000\r\n" + b":1\r\n" * 50000,
     "giant": lambda value: b"$400000000\r\n" + b"x" * (8 << 20),
-    "above the limit": lambda value: b"$8388608\r\n" + b"x" * (8 << 20) + b"\r\n",
+    "above the limit": lambda value: b"$%d\r\n" % (80 << 20) + b"x" * (8 << 20),
     "long line": lambda value: b"+" + b"x" * (8 << 20),
     "negative": lambda value: b"$-7\r\n",
     "no number": lambda value: b"$12a\r\n",

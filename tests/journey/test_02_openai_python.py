@@ -159,15 +159,15 @@ def test_cut_streams_are_never_silent(client, cut):
 
 def attempts(house, provider, faults, times=5, retries=2):
     """How often the SDK asked the gateway when the provider fails with FAULTS; and how long it took."""
-    provider.always = faults
+    house.wait_record(house.ask("/v1/models"))
     before = len(house.log())
+    provider.always = faults
     began = time.monotonic()
     with client_of(house, max_retries=retries) as client:
         with pytest.raises(openai.APIStatusError):
             client.chat.completions.create(model="openai", messages=MESSAGES)
     seconds = time.monotonic() - began
-    house.quiet()
-    house.wait_for(lambda: len(house.log()) > before, "records")
+    house.wait_record(house.ask("/v1/models"))
     return len([one for one in house.log()[before:] if one["path"] == "/v1/chat/completions"]), seconds
 
 

@@ -11,7 +11,7 @@ import provider_model as model
 from conftest import LLAMA_8B
 from goodfire.features.features import Feature
 from harness import Gateway, run_async
-from memory_world import LOGITS, nonce, one_model, page, until, verdict
+from memory_world import LOGITS, counts, nonce, one_model, page, since, verdict
 from provider_kinds import KINDS
 
 WORDS = "One two three four five"
@@ -59,7 +59,7 @@ def asked(gateway, provider):
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_sdks_one_call(gateways, providers, kind, stream):
     gateway, provider = gateways[kind], providers[kind]
-    messages, before = [{"role": "user", "content": nonce()}], len(gateway.log())
+    messages, before = [{"role": "user", "content": nonce()}], counts(gateway)
     ours = goodfire_of(gateway).chat.completions
     assert text_of(ours.create(messages, model=LLAMA_8B, stream=stream), stream) == WORDS
     same = asked(gateway, provider)
@@ -71,8 +71,7 @@ def test_both_sdks_one_call(gateways, providers, kind, stream):
             assert text_of(answer, stream) == WORDS
     assert text_of(ours.create(messages, model=LLAMA_8B, stream=stream), stream) == WORDS
     assert len(provider.chats()) == 1
-    until(lambda: [one["cache"] for one in gateway.log()[before:]] == ["miss", "hit", "hit", "hit"],
-          f"one miss, three hits: {gateway.log()[before:]}")
+    assert since(gateway, before) == {"misses": 1, "stored": 1, "hits": 3}
     with openai_of(gateway) as client:
         other = client.chat.completions.create(model="tiny", stream=stream, **{**same, "seed": 43})
         assert text_of(other, stream) == WORDS and len(provider.chats()) == 2

@@ -9,9 +9,9 @@ import nonce_storm
 import pytest
 from harness import Gateway, backend
 from memory_world import (LOGITS, cache_command, counts, key, labelled, mirrored, nonce, one_model, page, purge, question,
-                          remembering, said, seeded, until, verdict)
+                          remembering, said, seeded, since, until, verdict)
 
-CANCELS = int(os.environ.get("EMBERGATE_CANCELS") or 2000)
+CANCELS = int(os.environ.get("EMBERGATE_CANCELS") or 5000)
 
 
 def test_every_answer_is_its_askers():
@@ -61,7 +61,7 @@ def test_fingerprints_of_two_backends_are_two(providers):
         gateway.chat(seeded())
         first.always = {}
         gateway.chat(seeded())
-        assert len(second.chats()) == 1 and counts(gateway)["fingerprints"] == 0 and verdict(gateway.chat(body)) == "hit"
+        assert second.chats() and counts(gateway)["fingerprints"] == 0 and verdict(gateway.chat(body)) == "hit"
 
 
 # --- audits ------------------------------------------------------------------------------------------------------
@@ -163,8 +163,7 @@ def test_the_page(gateway):
     now = page(gateway)
     assert now["entries"] == 5 and 0 < now["bytes"] < now["memory"] == 128 << 20
     assert now["growing"] == now["growing_bytes"] == 0
-    changed = {name: value - before[name] for name, value in now["counts"].items() if value != before[name]}
-    assert changed == {"misses": 5, "stored": 5, "bypasses": 1}
+    assert since(gateway, before) == {"misses": 5, "stored": 5, "bypasses": 1}
     assert now["redis"]["configured"] is False and now["redis"]["up"] == 0
     models = {one["name"]: one for one in now["models"]}
     assert set(models) == {"tiny", "a b/c"} and (models["tiny"]["entries"], models["a b/c"]["entries"]) == (3, 2)
@@ -240,7 +239,7 @@ def test_the_command_line(gateway):
 
 
 def test_the_command_line_reads_the_file(gateway):
-    text = open(gateway.file, encoding="utf-8").read().replace('"127.0.0.1:0"', '"%s:%d"' % gateway.admin, 2)
+    text = open(gateway.file, encoding="utf-8").read().replace('admin: "127.0.0.1:0"', 'admin: "%s:%d"' % gateway.admin)
     with Gateway(text=text, start=False).folder as folder:
         status, out, told = cache_command("stats", "--json", "-c", os.path.join(folder, "embergate.yaml"))
         assert status == 0 and "entries" in json.loads(out), told

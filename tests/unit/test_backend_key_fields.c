@@ -251,7 +251,7 @@ static const enum config_kind kinds[] = {KIND_OPENAI, KIND_GOODFIRE, KIND_VLLM, 
 /* MEMBERS, and those that every question has. */
 static void write_body(char body[4096], const char *members, enum chat_operation operation)
 {
-    int size = snprintf(body, 4096, "{\"zero\":0%s", members);
+    int size = snprintf(body, 4096, "{\"ignore_eos\":0%s", members);
 
     if (!strstr(members, "\"model\":\"m\"") && !strstr(members, "\"model\":\"alias\""))
         size += snprintf(body + size, 4096 - (size_t)size, ",\"model\":\"m\"");

@@ -233,7 +233,7 @@ static void indexes_go_on(void **state)
 }
 
 #define TOKEN(index, text, finish, rest)                                                                     \
-    "{\"id\":\"x\",\"created\":5,\"system_fingerprint\":\"gf\",\"choices\":[{\"index\":0,\"delta\":{"        \
+    "{\"id\":\"chatcmpl-1\",\"created\":1700000000,\"system_fingerprint\":\"gf\",\"choices\":[{\"index\":0,\"delta\":{"        \
     "\"content\":\"" text "\"},\"gf_token_index\":" index ",\"finish_reason\":" finish "}]" rest "}"
 
 static void events_of_goodfire_are_cleaned(void **state)
@@ -294,7 +294,7 @@ static void untellable_payloads(void **state)
 /* --- bodies --- */
 
 #define OPENAI_BODY(head, message, rest)                                                                     \
-    "{\"id\":\"x\"," head "\"object\":\"chat.completion\",\"model\":\"y\",\"choices\":[{\"index\":0,"        \
+    "{\"id\":\"chatcmpl-1\"," head "\"object\":\"chat.completion\",\"model\":\"y\",\"choices\":[{\"index\":0,"        \
     "\"message\":{\"role\":\"assistant\"," message "}," rest "}],\"usage\":{\"total_tokens\":3}}"
 #define BODY(created, print, message, rest)                                                                  \
     "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":" created ",\"model\":\"m\xc3\xa9\"," \
@@ -302,7 +302,7 @@ static void untellable_payloads(void **state)
     "\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"," message "}," rest                    \
     "}],\"usage\":{\"total_tokens\":3}}"
 #define GOODFIRE_BODY                                                                                        \
-    "{\"id\":\"x\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"y\",\"system_fingerprint\":"     \
+    "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"y\",\"system_fingerprint\":"     \
     "\"\","                                                                                                  \
     "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a\"},"                      \
     "\"finish_reason\":null}]}"

@@ -21,7 +21,7 @@ static struct json_doc scratch;
     ",\"logprobs\":null,\"finish_reason\":" finish "}]}\n\n"
 #define ROLE CHUNK("{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}", "null")
 #define TOKEN(index, text, finish)                                                                           \
-    "{\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"" text "\"},"   \
+    "{\"id\":\"chatcmpl-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"" text "\"},"   \
     "\"gf_token_index\":" index ",\"finish_reason\":" finish "}]}"
 
 struct talk {
@@ -164,7 +164,7 @@ static void bodies(void **state)
         {"its own", EVENT_BODY, SHAPE_OPENAI, "{ \"x\" : 1 }\n", "{ \"x\" : 1 }\n"},
         {"logits", EVENT_LOGITS, SHAPE_GOODFIRE, "{\"logits\":{}}", "{\"logits\":{}}"},
         {"Goodfire's", EVENT_BODY, SHAPE_GOODFIRE,
-         "{\"id\":\"x\",\"created\":null,\"model\":\"y\",\"system_fingerprint\":\"fp\",\"choices\":[{"
+         "{\"id\":\"chatcmpl-1\",\"created\":null,\"model\":\"y\",\"system_fingerprint\":\"fp\",\"choices\":[{"
          "\"index\":0,"
          "\"message\":{\"role\":\"assistant\",\"content\":\"hi\"},\"finish_reason\":\"stop\"}],"
          "\"usage\":{\"total_tokens\":3}}",

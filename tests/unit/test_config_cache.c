@@ -68,7 +68,7 @@ static void every_key_is_heard(void **state)
     setenv("TEST_SECRET", "0123456789abcdef", 1);
     setenv("TEST_PASSWORD", "p@ss/word", 1);
     setenv("TEST_TTL", "10m", 1);
-    config = read_good("cache:\n  when: always\n  scope: shared\n  memory: 1g\n  entry: 64m\n  ttl: ${TEST_TTL}\n"
+    config = read_good("cache:\n  when: always\n  scope: shared\n  memory: 2g\n  entry: 64m\n  ttl: ${TEST_TTL}\n"
                        "  replay: paced\n  audit: 0.015\n  secret: ${TEST_SECRET}\n"
                        "  redis: {url: 'redis://u:p@h/3', username: gate, password: '${TEST_PASSWORD}', database: 4,\n"
                        "          prefix: 'a.B_9:{x}-', deadline: 20ms, connect: 2s, value: 64m}\n" ECHO_BACKEND);
@@ -77,7 +77,7 @@ static void every_key_is_heard(void **state)
     assert_int_equal(config->cache.policy.replay, REPLAY_PACED);
     assert_int_equal(config->cache.policy.ttl_ms, 600000);
     assert_int_equal(config->cache.policy.audit_ppm, 15000);
-    assert_int_equal(config->cache.memory, 1024 * MB);
+    assert_int_equal(config->cache.memory, 2048 * MB);
     assert_int_equal(config->cache.entry_bytes, 64 * MB);
     assert_text(config->cache.secret, "0123456789abcdef");
     assert_true(config->cache.redis.used);
@@ -117,13 +117,13 @@ static void a_small_memory_has_small_entries(void **state)
     } cases[] = {
         {"{memory: 0}", 0, 2 * MB, MB},
         {"{memory: 0, entry: 1g}", 0, 1024 * MB, MB},
-        {"{memory: 64k}", 64 << 10, 4 << 10, 4 << 10},
-        {"{memory: 16m}", 16 * MB, MB, MB},
-        {"{memory: 32m}", 32 * MB, 2 * MB, MB},
-        {"{memory: 33m}", 33 * MB, 2 * MB, MB},
-        {"{memory: 32m, entry: 2m}", 32 * MB, 2 * MB, MB},
+        {"{memory: 1m}", MB, 32 << 10, 32 << 10},
+        {"{memory: 32m}", 32 * MB, MB, MB},
+        {"{memory: 64m}", 64 * MB, 2 * MB, MB},
+        {"{memory: 65m}", 65 * MB, 2 * MB, MB},
+        {"{memory: 64m, entry: 2m}", 64 * MB, 2 * MB, MB},
         {"{memory: 1024g, entry: 1k}", 1048576 * MB, 1024, 1024},
-        {"{entry: 8m, redis: {url: unix:/r, value: 8m}}", 128 * MB, 8 * MB, 8 * MB},
+        {"{entry: 4m, redis: {url: unix:/r, value: 4m}}", 128 * MB, 4 * MB, 4 * MB},
     };
     char text[200];
 
@@ -341,7 +341,7 @@ static void mistakes_are_named(void **state)
          "gate.yaml:5: cache.replay: \"5\" is none of instant, paced\n"
          "gate.yaml:6: cache.ttl: must be from 1s to 49d\n"
          "gate.yaml:7: cache.audit: must be a number from 0 to 1, such as 0.01\n"
-         "gate.yaml:8: cache.memory: must be 0, or from 64k to 1024g\n"
+         "gate.yaml:8: cache.memory: must be 0, or from 1m to 1024g\n"
          "gate.yaml:10: cache.secret: must have at least 16 bytes\n"
          "gate.yaml:11: cache.redis: must be a map of keys and values\n"},
         {"cache:\n  ttl: 50d\n  audit: -0.1\n  memory: 2000g\n  entry: 2g\n  secret: [x]\n" ECHO_BACKEND,
@@ -354,7 +354,7 @@ static void mistakes_are_named(void **state)
          "gate.yaml:3: cache.audit: must be a number from 0 to 1, such as 0.01\n"
          "gate.yaml:4: cache.memory: must be a size such as 512, 64k, 16m or 1g, not \"lots\"\n"},
         {"cache:\n  memory: 16m\n  entry: 2m\n  redis: {url: 'unix:/r', value: 64m}\n" ECHO_BACKEND,
-         "gate.yaml:3: cache.entry: must be at most a sixteenth of memory (1m)\n"},
+         "gate.yaml:3: cache.entry: must be at most a thirty-second of memory (512k)\n"},
         {"cache:\n  entry: 512\n  redis: {url: 'unix:/r', value: 65m}\n" ECHO_BACKEND,
          "gate.yaml:2: cache.entry: must be from 1k to 1g\n"
          "gate.yaml:3: cache.redis.value: must be from 1k to 64m\n"},

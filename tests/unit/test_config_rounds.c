@@ -96,7 +96,7 @@ static void all_is_told_at_once(void **state)
          "gate.yaml:1: cache.ttl: must be text\n"
          "gate.yaml:1: cache.redis.dedline: unknown key; did you mean \"deadline\"?\n"
          "gate.yaml:1: cache.when: \"5\" is none of repeatable, never, always\n"
-         "gate.yaml:1: cache.memory: must be 0, or from 64k to 1024g\n"
+         "gate.yaml:1: cache.memory: must be 0, or from 1m to 1024g\n"
          "gate.yaml:1: cache.secret: must have at least 16 bytes\n"
          "gate.yaml:1: cache.redis.url: is missing\n"
          "gate.yaml:1: cache.redis.prefix: may hold letters, digits and ._:{}- only\n"
@@ -144,7 +144,7 @@ static void nothing_is_told_that_only_follows(void **state)
          "gate.yaml:2: cache.memory: must be a size such as 512, 64k, 16m or 1g, not \"many\"\n"},
         {ECHO_BACKEND "cache: {memory: 16m, entry: 1g, redis: {url: [x], username: u, value: 64m}}\n",
          "gate.yaml:2: cache.redis.url: must be text\n"
-         "gate.yaml:2: cache.entry: must be at most a sixteenth of memory (1m)\n"},
+         "gate.yaml:2: cache.entry: must be at most a thirty-second of memory (512k)\n"},
         {ECHO_MODEL "    aliases: [[x]]\nvariants: [{name: v, model: x, lora: []}]\n",
          "gate.yaml:5: models[0].aliases[0]: must be text\n"
          "gate.yaml:6: variants[0].lora: must have at least 1 entry\n"},

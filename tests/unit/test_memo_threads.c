@@ -79,7 +79,8 @@ static void on_wake(void *data)
     ((struct client *)data)->wakes++;
 }
 
-static void on_kept(void *data, const struct memo_claim *claim, struct transcript *transcript)
+static void on_kept(void *data, const struct memo_claim *claim, struct transcript *transcript,
+                    struct memo_ticket ticket)
 {
     struct storm *storm = data;
     struct reader reader;

@@ -192,7 +192,7 @@ static void store_text(struct gateway *gateway, const char *payload)
 {
     struct transcript *transcript = answer_of(payload, strlen(payload));
 
-    second_store(gateway->second, key, tenant, gateway->model, transcript, TTL_MS);
+    second_store(gateway->second, key, tenant, gateway->model, transcript, TTL_MS, memo_ticket(gateway->memo, gateway->model, key));
     transcript_unref(transcript);
 }
 
@@ -311,7 +311,7 @@ static void what_was_recalled_is_not_stored_again(void **state)
 
     NEEDS_REDIS();
     transcript = answer_known("{}", 2, true);
-    second_store(a.second, key, tenant, a.model, transcript, TTL_MS);
+    second_store(a.second, key, tenant, a.model, transcript, TTL_MS, memo_ticket(a.memo, a.model, key));
     transcript_unref(transcript);
     settle();
     look(&a, SECOND_MISSED);
@@ -335,7 +335,7 @@ static void a_large_answer_is_neither_written_nor_read(void **state)
     NEEDS_REDIS();
     settle();
     transcript = answer_of(large, VALUE_BYTES);
-    second_store(a.second, key, tenant, a.model, transcript, TTL_MS);
+    second_store(a.second, key, tenant, a.model, transcript, TTL_MS, memo_ticket(a.memo, a.model, key));
     transcript_unref(transcript);
     settle();
     assert_int_equal(a.news[SECOND_STORED] + a.news[SECOND_STORE_FAILED], 0);
