@@ -214,13 +214,11 @@ static void ask_keeper(struct transcript *transcript, size_t size)
     transcript_unlock(transcript, locked);
 }
 
-/* The last block if there is ROOM in it, else a new one that is not in the chain yet. */
-static struct transcript_block *block_with_room(struct transcript *transcript, enum chat_event_kind kind, size_t room)
+/* One with ROOM, which is not in the chain yet. */
+static struct transcript_block *new_block(struct transcript *transcript, enum chat_event_kind kind, size_t room)
 {
-    struct transcript_block *block = transcript->last;
+    struct transcript_block *block;
 
-    if (block && block->room - block->used >= room)
-        return block;
     room = room_of_block(transcript, kind, room);
     ask_keeper(transcript, sizeof(*block) + room);
     block = alloc_bytes(sizeof(*block) + room);
@@ -228,7 +226,16 @@ static struct transcript_block *block_with_room(struct transcript *transcript, e
     return block;
 }
 
-static void write_event(struct transcript_block *block, const struct chat_event *event, uint32_t at_ms)
+/* The last block if there is ROOM in it, else a new one. */
+static inline struct transcript_block *block_with_room(struct transcript *transcript, enum chat_event_kind kind,
+                                                       size_t room)
+{
+    struct transcript_block *block = transcript->last;
+
+    return block && block->room - block->used >= room ? block : new_block(transcript, kind, room);
+}
+
+static inline void write_event(struct transcript_block *block, const struct chat_event *event, uint32_t at_ms)
 {
     struct transcript_event *head = (void *)(block->bytes + block->used);
 
@@ -245,7 +252,7 @@ static void write_event(struct transcript_block *block, const struct chat_event 
 }
 
 /* Under the lock: BLOCK's next ROOM bytes are an event with SIZE bytes of payload. */
-static void publish(struct transcript *transcript, struct transcript_block *block, size_t room, size_t size)
+static inline void publish(struct transcript *transcript, struct transcript_block *block, size_t room, size_t size)
 {
     uint64_t events = atomic_load_explicit(&transcript->events, memory_order_relaxed);
 
@@ -285,17 +292,12 @@ static bool append_private(struct transcript *transcript, const struct chat_even
     return !transcript->above;
 }
 
-bool transcript_append(struct transcript *transcript, const struct chat_event *event)
+static bool append_shared(struct transcript *transcript, const struct chat_event *event, size_t room)
 {
-    size_t room = TRANSCRIPT_ALIGN(offsetof(struct transcript_event, payload) + event->payload.size);
-    struct transcript_block *block;
+    struct transcript_block *block = block_with_room(transcript, event->kind, room);
     struct list near;
     bool above;
 
-    assert(transcript_grows(transcript));
-    if (!transcript->shared)
-        return append_private(transcript, event, room);
-    block = block_with_room(transcript, event->kind, room);
     write_event(block, event, event->at_ms ? event->at_ms : (uint32_t)(clock_ms() - transcript->born_ms));
     transcript_begin(transcript);
     uv_mutex_lock(&transcript->lock);
@@ -309,6 +311,14 @@ bool transcript_append(struct transcript *transcript, const struct chat_event *e
     uv_mutex_unlock(&transcript->lock);
     wake_near(&near);
     return !above;
+}
+
+bool transcript_append(struct transcript *transcript, const struct chat_event *event)
+{
+    size_t room = TRANSCRIPT_ALIGN(offsetof(struct transcript_event, payload) + event->payload.size);
+
+    assert(transcript_grows(transcript));
+    return transcript->shared ? append_shared(transcript, event, room) : append_private(transcript, event, room);
 }
 
 /* Nobody goes through the readers of a settled transcript, so they may leave without the lock. */

@@ -312,8 +312,6 @@ static inline const struct transcript_event *next_event(struct transcript *trans
 {
     struct transcript_block *block = reader->block;
 
-    if (reader->lost)
-        return NULL;
     while (!block || reader->offset >= block->used) {
         block = block ? block->next : transcript->first;
         if (!block)
@@ -371,17 +369,12 @@ static int next_of_private(struct transcript *transcript, struct reader *reader,
     return r;
 }
 
-int reader_next(struct reader *reader, struct chat_event *ret)
+static int next_of_shared(struct transcript *transcript, struct reader *reader, struct chat_event *ret)
 {
-    struct transcript *transcript = reader->transcript;
-    const struct transcript_event *event;
-    bool drained, locked;
+    bool drained, locked = transcript_lock(transcript);
+    const struct transcript_event *event = reader->lost ? NULL : next_event(transcript, reader);
     int r = 0;
 
-    if (!transcript->shared)
-        return next_of_private(transcript, reader, ret);
-    locked = transcript_lock(transcript);
-    event = next_event(transcript, reader);
     if (event) {
         take(reader, event, ret);
         if (transcript->letting_go && event->size)
@@ -396,11 +389,18 @@ int reader_next(struct reader *reader, struct chat_event *ret)
     return r;
 }
 
+int reader_next(struct reader *reader, struct chat_event *ret)
+{
+    struct transcript *transcript = reader->transcript;
+
+    return transcript->shared ? next_of_shared(transcript, reader, ret) : next_of_private(transcript, reader, ret);
+}
+
 int reader_peek(struct reader *reader, uint32_t *ret_at_ms)
 {
     struct transcript *transcript = reader->transcript;
     bool drained, locked = transcript_lock(transcript);
-    const struct transcript_event *event = next_event(transcript, reader);
+    const struct transcript_event *event = reader->lost ? NULL : next_event(transcript, reader);
     int r = 0;
 
     if (event)

@@ -62,24 +62,41 @@ static struct buffer *say(struct audit *audit, const char *result)
     return out;
 }
 
+static void say_failed(struct audit *audit)
+{
+    memo_count(audit->model, MEMO_COUNT_audit_failed);
+    buffer_append_char(say(audit, "failed"), '\n');
+}
+
+/* False: what was remembered is not there any more as a whole. */
+static bool read_remembered(struct audit *audit, struct answer_text *text)
+{
+    struct flow *flow = audit->audits->flow;
+    struct reader reader;
+    struct chat_event event;
+    int r;
+
+    if (!reader_init(&reader, audit->remembered, &flow->mailbox, exchange_wake_nobody, NULL))
+        return false;
+    while ((r = reader_next(&reader, &event)) == 0)
+        answer_text_add(text, &event, &flow->doc);
+    reader_deinit(&reader);
+    return r == READER_E_END;
+}
+
 static void compare(struct audit *audit)
 {
     struct flow *flow = audit->audits->flow;
     struct transcript_facts facts = transcript_facts(audit->reader.transcript);
     struct answer_text before;
-    struct reader reader;
-    struct chat_event event;
     uint32_t choice;
     size_t at;
 
     memo_fingerprint(flow->memo, audit->model, facts.backend, facts.model, facts.fingerprint);
     answer_text_init(&before);
-    if (reader_init(&reader, audit->remembered, &flow->mailbox, exchange_wake_nobody, NULL)) {
-        while (reader_next(&reader, &event) == 0)
-            answer_text_add(&before, &event, &flow->doc);
-        reader_deinit(&reader);
-    }
-    if (answer_text_differ(&before, &audit->text, &choice, &at)) {
+    if (!read_remembered(audit, &before)) {
+        say_failed(audit);
+    } else if (answer_text_differ(&before, &audit->text, &choice, &at)) {
         memo_count(audit->model, MEMO_COUNT_audit_different);
         buffer_printf(say(audit, "different"), " choice=%u at=%zu\n", choice, at);
     } else {
@@ -98,12 +115,10 @@ static void audit_read(struct audit *audit)
         answer_text_add(&audit->text, &event, &audit->audits->flow->doc);
     if (r == READER_E_EMPTY)
         return;
-    if (r == READER_E_END) {
+    if (r == READER_E_END)
         compare(audit);
-    } else {
-        memo_count(audit->model, MEMO_COUNT_audit_failed);
-        buffer_append_char(say(audit, "failed"), '\n');
-    }
+    else
+        say_failed(audit);
     audit_free(audit);
 }
 

@@ -169,6 +169,17 @@ static enum verdict untellable(struct exchange *x)
     return deliver_failure(x, &failure);
 }
 
+/* Others read the same answer, and it is not held for one that lags far behind them. */
+static enum verdict lagged(struct exchange *x)
+{
+    struct failure failure = {
+        .kind = FAIL_OVERLOADED,
+        .message = BYTES("You read this shared answer too slowly and others were waiting; please ask again."),
+    };
+
+    return deliver_failure(x, &failure);
+}
+
 /* --- streams --- */
 
 void frame_send_head(struct exchange *x, struct buffer *text)
@@ -227,6 +238,8 @@ static enum verdict deliver_events(struct exchange *x)
 
         if (r == READER_E_FAILED)
             return deliver_failure(x, transcript_failure(x->transcript));
+        if (r == READER_E_LOST)
+            return lagged(x);
         if (r == READER_E_END && !x->streamed)
             return untellable(x);
         if (r == READER_E_END) {

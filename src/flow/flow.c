@@ -39,6 +39,8 @@ static void book_failure(struct flow *flow, uint32_t backend, const struct failu
     case FAIL_UPSTREAM_BUSY:
     case FAIL_UPSTREAM_LOADING:
     case FAIL_OVERLOADED:
+        if (failure->kind == FAIL_UPSTREAM_LOADING)
+            identities_lost(flow->identities, backend);
         health_rest(flow->health, backend, now, failure->retry_after_ms ? failure->retry_after_ms : 1000);
         break;
     default:

@@ -106,7 +106,8 @@ static const struct json_node *find_called(const struct manner *manner, const st
     return item;
 }
 
-/* The model's own entry and, for an adapter, that of the model beneath; a name that is not listed may be any of them. */
+/* The model's own entry and, for an adapter, that of the model beneath; a name that is not listed may be any of
+ * them. */
 static bool add_listed(struct digest *digest, const struct manner *manner, const struct json_doc *doc,
                        struct bytes name, struct arena *arena)
 {

@@ -237,7 +237,7 @@ class Answer:
         if "drop" in faults:
             return False
         await self.provider.gate("head")
-        if "hang" in faults:
+        if "hang" in faults or request.path in self.provider.mute:
             await asyncio.Event().wait()
         if faults.get("ttfb"):
             await asyncio.sleep(int(faults["ttfb"]) / 1000)
@@ -347,6 +347,7 @@ class Provider:
         self.queue = []             # faults for the next answers, one dict each
         self.always = {}            # faults for every answer
         self.pages = {}             # path -> Reply, before everything else
+        self.mute = set()           # paths that are never answered
         self.drop_reused = False    # close without a byte when a connection is used a second time
         self.dropped = 0
         self.changed = threading.Condition()
@@ -419,7 +420,7 @@ class Provider:
         """Begin a new test: what was recorded is gone, what was told is undone."""
         self.release()
         with self.changed:
-            self.requests, self.queue, self.always, self.pages = [], [], {}, {}
+            self.requests, self.queue, self.always, self.pages, self.mute = [], [], {}, {}, set()
             self.drop_reused, self.dropped = False, 0
 
     # facts

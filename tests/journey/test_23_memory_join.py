@@ -242,6 +242,32 @@ def test_a_large_answer_is_let_go_and_relayed(provider):
         assert len(provider.chats()) == 2 and page(gateway)["entries"] == 0
 
 
+def test_who_stalls_halts_nobody_in_a_large_answer(provider):
+    """More than is kept, and two read nothing, the leader one of them: they are lost, the others read on."""
+    with Gateway(**one_model(provider, cache={"entry": "32k"}, workers=2, timeouts={"client_stall": "10m"})) as gateway:
+        body = seeded(mirrored("+tokens=16000"), stream=True)
+        provider.hold(at=3)
+        with (Swarm(gateway) as swarm, gateway.client(receive_buffer=4096) as lead,
+              gateway.client(receive_buffer=4096) as join):
+            lead.ask("POST", CHAT, body, read=False)
+            head = lead.read_head()
+            join.ask("POST", GOODFIRE, body, read=False)
+            late = join.read_head()
+            guests = swarm.ask(3, body)
+            Swarm.wait(guests, first_event(body))
+            provider.release()
+            answers = swarm.answers(guests)
+            assert {said(answer) for answer in answers} == {answers[0].text()}, "while two have not read a byte"
+            assert answers[0].text().endswith(" w16000")
+            for client, answer in ((lead, head), (join, late)):
+                client.read_body(answer)
+                last = answer.body.rstrip().rsplit(b"\n\n", 1)[-1]
+                assert not answer.complete and client.ended and b"[DONE]" not in answer.body
+                assert b"error" in last and b"too slowly" in last and b"w16000" not in answer.body, last
+        assert len(provider.chats()) == 1
+        settled(gateway)
+
+
 @pytest.mark.parametrize("leads", [CHAT, GOODFIRE], ids=["openai leads", "goodfire leads"])
 @pytest.mark.parametrize("kind", ["openai", "goodfire", "vllm", "ollama"])
 @pytest.mark.parametrize("stream", [True, False])

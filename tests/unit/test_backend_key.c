@@ -6,6 +6,7 @@
 
 #define CHAT "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
 #define SEEDED CHAT ",\"seed\":7}"
+#define STREAMED(options) ",\"seed\":7,\"stream\":true,\"stream_options\":{" options "}"
 #define INDEX(number) "{\"features\":[{\"index_in_sae\":" number ",\"uuid\":\"abc\",\"label\":\"l\"}]}"
 #define NUDGE(number, value) "{\"mode\":\"nudge\",\"features\":" INDEX(number) ",\"value\":" value "}"
 #define CONTROLLER(number, value) "{\"interventions\":[" NUDGE(number, value) "],\"name\":\"controller__1\"}"
@@ -379,6 +380,87 @@ static void parameters_of_the_configuration(void **state)
     }
 }
 
+/* What is beside a temperature of 0 may undo it: then the seed tells answers apart. What else a stream is to tell does
+ * so always. */
+static void what_is_beside_may_count(void **state)
+{
+    static const struct {
+        enum config_kind kind;
+        const char *one, *other;
+        bool same;
+    } cases[] = {
+        {KIND_LLAMA_SERVER, ",\"temperature\":0,\"seed\":1", ",\"temperature\":0,\"seed\":2", true},
+        {KIND_LLAMA_SERVER, ",\"temperature\":0,\"seed\":1,\"samplers\":[\"top_k\"]",
+         ",\"temperature\":0,\"seed\":2,\"samplers\":[\"top_k\"]", false},
+        {KIND_OPENAI, ",\"temperature\":0,\"seed\":1,\"unheard_of\":1",
+         ",\"temperature\":0,\"seed\":2,\"unheard_of\":1", false},
+        {KIND_OPENAI, ",\"temperature\":0,\"seed\":1,\"unheard_of\":1", ",\"temperature\":0,\"unheard_of\":1", false},
+        {KIND_OPENAI, ",\"temperature\":0,\"seed\":-1,\"unheard_of\":null", ",\"temperature\":0,\"seed\":2", true},
+        {KIND_VLLM, ",\"temperature\":0,\"seed\":1,\"repetition_penalty\":1.1",
+         ",\"temperature\":0,\"seed\":2,\"repetition_penalty\":1.1", true},
+        {KIND_VLLM, ",\"top_k\":1,\"seed\":1", ",\"top_k\":1,\"seed\":2", true},
+        {KIND_VLLM, ",\"top_k\":1,\"seed\":1,\"unheard_of\":1", ",\"top_k\":1,\"seed\":2,\"unheard_of\":1", false},
+        {KIND_VLLM, STREAMED(""), STREAMED("\"include_usage\":true"), true},
+        {KIND_VLLM, STREAMED("\"include_obfuscation\":false"), STREAMED("\"include_usage\":true"), true},
+        {KIND_VLLM, STREAMED("\"continuous_usage_stats\":true,\"include_usage\":true"),
+         STREAMED("\"include_usage\":true"), false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct key_stage stage;
+        char before[sizeof(stage.hex)], body[512];
+
+        snprintf(body, sizeof(body), CHAT "%s}", cases[i].one);
+        key_stage_init(&stage, &client_openai, CHAT_COMPLETION, body);
+        key_kind(&stage, cases[i].kind);
+        assert_int_equal(key_make(&stage), REPEAT_YES);
+        memcpy(before, stage.hex, sizeof(before));
+        key_stage_deinit(&stage);
+        snprintf(body, sizeof(body), CHAT "%s}", cases[i].other);
+        key_stage_init(&stage, &client_openai, CHAT_COMPLETION, body);
+        key_kind(&stage, cases[i].kind);
+        assert_int_equal(key_make(&stage), REPEAT_YES);
+        if ((strcmp(before, stage.hex) == 0) != cases[i].same)
+            fail_msg("case %zu", i);
+        key_stage_deinit(&stage);
+    }
+}
+
+/* The configuration's members are beside it too. */
+static void what_the_file_puts_beside_counts(void **state)
+{
+    static const struct {
+        const char *name, *value;
+        enum repeat_reason reason;  /* without a seed */
+        bool same;                  /* with one and with another */
+    } cases[] = {
+        {"repeat_penalty", "1.1", REPEAT_YES, true},
+        {"unheard_of", "1", REPEAT_YES, false},
+        {"samplers", "[\"top_k\"]", REPEAT_NOT_ASKED, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        static const char *const seeds[] = {"", ",\"seed\":1", ",\"seed\":2"};
+        struct config_param param = {bytes_of(cases[i].name), bytes_of(cases[i].value)};
+        struct config_params params = {&param, 1};
+        struct key_stage stage;
+        char hex[ARRAY_SIZE(seeds)][sizeof(stage.hex)];
+
+        for (size_t seed = 0; seed < ARRAY_SIZE(seeds); seed++) {
+            char body[256];
+
+            snprintf(body, sizeof(body), CHAT ",\"temperature\":0%s}", seeds[seed]);
+            key_stage_init(&stage, &client_openai, CHAT_COMPLETION, body);
+            key_kind(&stage, KIND_LLAMA_SERVER);
+            stage.ask[0].fixed = &params;
+            assert_int_equal(key_make(&stage), seed ? REPEAT_YES : cases[i].reason);
+            memcpy(hex[seed], stage.hex, sizeof(stage.hex));
+            key_stage_deinit(&stage);
+        }
+        assert_int_equal(strcmp(hex[1], hex[2]) == 0, cases[i].same);
+    }
+}
+
 /* --- both doors --- */
 
 static void both_doors_ask_the_same(void **state)
@@ -555,6 +637,8 @@ int main(void)
         cmocka_unit_test(which_question_goes_to_whom),
         cmocka_unit_test(all_must_be_repeatable),
         cmocka_unit_test(parameters_of_the_configuration),
+        cmocka_unit_test(what_is_beside_may_count),
+        cmocka_unit_test(what_the_file_puts_beside_counts),
         cmocka_unit_test(both_doors_ask_the_same),
         cmocka_unit_test(logits_at_both_doors),
         cmocka_unit_test(steered),

@@ -21,6 +21,8 @@ static struct json_doc scratch;
 #define EVENT(index, text, finish) EVENT_FROM("embergate", index, text, finish, "")
 #define DELTA(delta, finish) "{\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]}"
 #define TEXT_60 "123456789 123456789 123456789 123456789 123456789 123456789 "
+#define TEXT_120 "123456789_123456789_123456789_123456789_123456789_123456789_123456789_123456789_123456789_123456789_" \
+                 "123456789_123456789_"
 #define TEXT_240 TEXT_60 TEXT_60 TEXT_60 TEXT_60
 
 struct talk {
@@ -261,6 +263,52 @@ static void events_of_goodfire_are_cleaned(void **state)
     }
 }
 
+#define REST                                                                                                 \
+    "\"model\":\"m\\u00e9\",\"system_fingerprint\":\"embergate\",\"choices\":[{\"index\":0,\"delta\":{\"role\":"    \
+    "\"assistant\",\"content\":\"a\"},\"gf_token_index\":%d,\"finish_reason\":null}]}\n\n"
+
+/* An answer's own name and time, where they are fit to be told: told again they are the same. */
+static void names_are_the_answer_s_own(void **state)
+{
+    static const struct {
+        const char *members, *id;
+        int64_t created;
+    } cases[] = {
+        {"\"id\":\"a-B_9\",\"created\":5,", "a-B_9", 5},
+        {"\"id\":\"" TEXT_120 "12345678\",\"created\":5,", TEXT_120 "12345678", 5},
+        {"\"id\":\"" TEXT_120 "123456789\",\"created\":5,", "chatcmpl-1", 5},
+        {"\"id\":\"a data: b\",\"created\":5,", "chatcmpl-1", 5},
+        {"\"id\":\"data: \",", "chatcmpl-1", 1700000000},
+        {"\"id\":\"a\\n\",", "chatcmpl-1", 1700000000},
+        {"\"id\":\"caf\xc3\xa9\",", "chatcmpl-1", 1700000000},
+        {"\"id\":\"caf\\u00e9\",", "chatcmpl-1", 1700000000},
+        {"\"id\":\"\",\"created\":\"5\",", "chatcmpl-1", 1700000000},
+        {"\"id\":null,\"created\":null,", "chatcmpl-1", 1700000000},
+        {"\"id\":{\"a\":1},\"created\":{},", "chatcmpl-1", 1700000000},
+        {"\"created\":1e400,", "chatcmpl-1", 1700000000},
+        {"", "chatcmpl-1", 1700000000},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        static const char choice[] = "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}";
+        struct talk talk;
+        char payload[512], written[1024];
+
+        begin(&talk);
+        snprintf(payload, sizeof(payload), "{%s%s", cases[i].members, choice);
+        if (tell(&talk, EVENT_CHUNK, SHAPE_OPENAI, payload) != 0)
+            fail_msg("case %zu", i);
+        snprintf(payload, sizeof(payload), "{\"id\":\"later\",\"created\":6,%s", choice);
+        assert_int_equal(tell(&talk, EVENT_CHUNK, SHAPE_OPENAI, payload), 0);
+        for (int index = 0, size = 0; index < 2; index++)
+            size += snprintf(written + size, sizeof(written) - (size_t)size,
+                             "data: {\"id\":\"%s\",\"object\":\"chat.completion.chunk\",\"created\":%lld," REST,
+                             cases[i].id, (long long)cases[i].created, index);
+        assert_written(&talk, written);
+        end(&talk);
+    }
+}
+
 static void untellable_payloads(void **state)
 {
     static const struct {
@@ -364,6 +412,7 @@ int main(void)
         cmocka_unit_test(events_stay_small),
         cmocka_unit_test(indexes_go_on),
         cmocka_unit_test(events_of_goodfire_are_cleaned),
+        cmocka_unit_test(names_are_the_answer_s_own),
         cmocka_unit_test(untellable_payloads),
         cmocka_unit_test(bodies),
     };

@@ -61,6 +61,25 @@ static void reasons(void **state)
         {",\"top_k\":10", REPEAT_NOT_ASKED, KIND_LLAMA_SERVER, CACHE_REPEATABLE, false, false},
         {",\"top_k\":0", REPEAT_NOT_ASKED, KIND_LLAMA_SERVER, CACHE_REPEATABLE, false, false},
 
+        /* greedy, but for what is beside it */
+        {",\"temperature\":0,\"samplers\":[\"top_k\"]", REPEAT_NOT_ASKED, KIND_LLAMA_SERVER, CACHE_REPEATABLE, false, false},
+        {",\"temperature\":0,\"samplers\":[\"top_k\"]", REPEAT_NOT_ASKED, KIND_OPENAI, CACHE_REPEATABLE, false, false},
+        {",\"temperature\":0,\"samplers\":[\"top_k\"]", REPEAT_YES, KIND_LLAMA_SERVER, CACHE_ALWAYS, false, false},
+        {",\"temperature\":0,\"samplers\":[],\"seed\":7", REPEAT_YES, KIND_LLAMA_SERVER, CACHE_REPEATABLE, false, false},
+        {",\"temperature\":0,\"samplers\":[],\"seed\":-1", REPEAT_SEED_UNUSABLE, KIND_LLAMA_SERVER, CACHE_REPEATABLE, false,
+         false},
+        {",\"temperature\":0,\"samplers\":null", REPEAT_YES, KIND_LLAMA_SERVER, CACHE_REPEATABLE, false, false},
+        {",\"temperature\":0,\"mirostat\":2", REPEAT_NOT_ASKED, KIND_LLAMA_SERVER, CACHE_REPEATABLE, false, false},
+        {",\"temperature\":0,\"sampler_seq\":\"k\"", REPEAT_NOT_ASKED, KIND_LLAMA_SERVER, CACHE_REPEATABLE, false, false},
+        {",\"temperature\":0,\"unheard_of\":1", REPEAT_YES, KIND_LLAMA_SERVER, CACHE_REPEATABLE, false, false},
+        {",\"temperature\":0,\"unheard_of\":1,\"seed\":-1", REPEAT_YES, KIND_OPENAI, CACHE_REPEATABLE, false, false},
+        {",\"temperature\":0,\"mirostat\":2,\"unheard_of\":1", REPEAT_NOT_ASKED, KIND_VLLM, CACHE_REPEATABLE, false, false},
+        {",\"top_k\":1,\"unheard_of\":1", REPEAT_NOT_ASKED, KIND_VLLM, CACHE_REPEATABLE, false, false},
+        {",\"top_k\":1,\"unheard_of\":null", REPEAT_YES, KIND_VLLM, CACHE_REPEATABLE, false, false},
+        {",\"top_k\":1,\"repetition_penalty\":1.1", REPEAT_YES, KIND_VLLM, CACHE_REPEATABLE, false, false},
+        {",\"top_p\":0,\"unheard_of\":1", REPEAT_NOT_ASKED, KIND_OPENAI, CACHE_REPEATABLE, false, false},
+        {",\"top_p\":0,\"unheard_of\":1,\"seed\":7", REPEAT_YES, KIND_OPENAI, CACHE_REPEATABLE, false, false},
+
         /* influence, also where the backend is not told */
         {",\"seed\":7,\"web_search_options\":{}", REPEAT_WEB_SEARCH, KIND_OPENAI, CACHE_REPEATABLE, false, false},
         {",\"seed\":7,\"web_search_options\":{}", REPEAT_WEB_SEARCH, KIND_VLLM, CACHE_REPEATABLE, false, false},

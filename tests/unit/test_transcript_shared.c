@@ -303,17 +303,16 @@ static void a_failure_is_heard_by_all(void **state)
 
 /* --- letting go --- */
 
-static void refused_it_lets_go_behind_the_slowest(void **state)
+static void refused_it_lets_go_behind_the_only_one(void **state)
 {
     struct room *room = *state;
-    struct reader slow, fast, late;
+    struct reader slow, late;
     struct chat_event held;
     size_t size;
     unsigned number = 0;
 
     begin(room, 10000, 2000, 500); /* two blocks */
     assert_true(start(room, &slow, &room->away));
-    assert_true(start(room, &fast, NULL));
     while (room->asked < 3) {
         assert_true(start(room, &late, NULL));
         reader_deinit(&late);
@@ -324,11 +323,6 @@ static void refused_it_lets_go_behind_the_slowest(void **state)
     assert_false(append_number(room, number++));
     assert_int_equal(transcript_undelivered(room->transcript), number * 100);
     size = transcript_size(room->transcript);
-    for (unsigned i = 0; i < number; i++)
-        expect_number(&fast, i);
-    expect_none(&fast, READER_E_EMPTY);
-    assert_int_equal(transcript_undelivered(room->transcript), number * 100);
-    assert_int_equal(transcript_size(room->transcript), size);
     for (unsigned i = 0; i < number - 6; i++)
         expect_number(&slow, i);
     open_mail(room);
@@ -349,7 +343,6 @@ static void refused_it_lets_go_behind_the_slowest(void **state)
     expect_none(&slow, READER_E_END);
     assert_false(start(room, &late, NULL));
     reader_deinit(&slow);
-    reader_deinit(&fast);
     open_mail(room);
     assert_string_equal(room->told, "dF");
     room->transcript = transcript_unref(room->transcript);
@@ -361,10 +354,11 @@ static void the_slowest_may_leave(void **state)
     struct reader slow, fast;
 
     begin(room, 0, 300, 100);
+    room->transcript->lag = 15000;
     assert_true(start(room, &slow, NULL));
     assert_true(start(room, &fast, NULL));
     for (unsigned i = 0; i < 200; i++) {
-        append_number(room, i);
+        assert_int_equal(append_number(room, i), i < 150); /* the fast one never asked for more, so it does not wait */
         expect_number(&fast, i);
     }
     assert_int_equal(transcript_undelivered(room->transcript), 20000);
@@ -385,6 +379,152 @@ static void the_slowest_may_leave(void **state)
     assert_true(transcript_size(room->transcript) < 13000);
     transcript_finish(room->transcript);
     assert_string_equal(room->told, "dGa");
+    room->transcript = transcript_unref(room->transcript);
+}
+
+/* One reads on as it comes; the others may lag so far, and no further. */
+static void laggards_are_lost(struct room *room, struct mailbox *home)
+{
+    struct reader slow, idle, fast;
+    struct chat_event held;
+
+    begin(room, 0, 300, 100);
+    room->transcript->lag = 10000;
+    assert_true(start(room, &slow, home));
+    assert_true(start(room, &idle, home));
+    assert_true(start(room, &fast, &room->away));
+    append_number(room, 7);
+    assert_int_equal(reader_next(&slow, &held), 0);
+    expect_number(&fast, 7);
+    expect_none(&fast, READER_E_EMPTY);
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_true(append_number(room, i));
+        expect_number(&fast, i);
+        expect_none(&fast, READER_E_EMPTY);
+        assert_int_equal(idle.lost, i > 100);
+        assert_int_equal(slow.lost, i > 101);
+        assert_true(transcript_undelivered(room->transcript) <= 10200);
+    }
+    assert_int_equal(transcript_undelivered(room->transcript), 0);
+    assert_int_equal(transcript_size(room->transcript), sizeof(struct transcript) + 2 * 4096);
+    assert_int_equal(held.payload.data[99], '7'); /* its last event may still be looked at */
+    assert_true(reader_ready(&slow));
+    expect_none(&slow, READER_E_LOST);
+    assert_int_equal(transcript_size(room->transcript), sizeof(struct transcript) + 4096);
+    reader_deinit(&slow);
+    transcript_finish(room->transcript);
+    expect_none(&idle, READER_E_LOST);
+    expect_none(&fast, READER_E_END);
+    reader_deinit(&fast);
+    reader_deinit(&idle);
+    open_mail(room);
+    assert_string_equal(room->told, "F");
+    room->transcript = transcript_unref(room->transcript);
+}
+
+static void a_laggard_is_lost_when_others_wait(void **state)
+{
+    struct room *room = *state;
+
+    laggards_are_lost(room, NULL);
+    laggards_are_lost(room, &room->home);
+    laggards_are_lost(room, &room->away);
+}
+
+static void who_is_lost_is_woken_and_counts_no_more(void **state)
+{
+    struct room *room = *state;
+    struct reader near, far, fast;
+
+    begin(room, 0, 300, 100);
+    room->transcript->lag = 300;
+    assert_true(start(room, &near, NULL));
+    assert_true(start(room, &far, &room->away));
+    assert_true(start(room, &fast, NULL));
+    for (unsigned i = 0; i < 5; i++) {
+        append_number(room, i);
+        expect_number(&fast, i);
+        expect_none(&fast, READER_E_EMPTY);
+    }
+    open_mail(room);
+    room->wakes = 0;
+    assert_true(append_number(room, 5));
+    assert_int_equal(room->wakes, 2); /* the fast one and the near one */
+    open_mail(room);
+    assert_int_equal(room->wakes, 3);
+    reader_deinit(&near);
+    assert_string_equal(room->told, "");
+    reader_deinit(&fast);
+    assert_string_equal(room->told, "Ga");
+    expect_none(&far, READER_E_LOST);
+    reader_deinit(&far);
+    open_mail(room);
+    assert_string_equal(room->told, "Ga");
+    room->transcript = transcript_unref(room->transcript);
+}
+
+/* Nobody waits: the writer is held for the laggard, and goes on once somebody does. */
+static void while_nobody_waits_nobody_is_lost(void **state)
+{
+    struct room *room = *state;
+    struct reader slow, fast;
+    unsigned number = 0;
+
+    begin(room, 0, 300, 100);
+    room->transcript->lag = 5000;
+    assert_true(start(room, &slow, &room->away));
+    assert_true(start(room, &fast, NULL));
+    while (append_number(room, number))
+        expect_number(&fast, number++);
+    assert_int_equal(number, 50);
+    expect_number(&fast, number++);
+    assert_false(append_number(room, number));
+    expect_number(&fast, number++);
+    assert_string_equal(room->told, "");
+    expect_none(&fast, READER_E_EMPTY);
+    assert_string_equal(room->told, "d");
+    assert_false(slow.lost);
+    reader_deinit(&fast);
+    assert_false(append_number(room, number++)); /* held for the only one there is */
+    for (unsigned i = 0; i < number - 1; i++)
+        expect_number(&slow, i);
+    open_mail(room);
+    assert_string_equal(room->told, "dd");
+    expect_number(&slow, number - 1);
+    expect_none(&slow, READER_E_EMPTY);
+    for (unsigned i = 0; i < 100; i++) /* the writer does not obey: it is kept all the same */
+        assert_int_equal(append_number(room, i), i < 3);
+    for (unsigned i = 0; i < 100; i++)
+        expect_number(&slow, i);
+    expect_none(&slow, READER_E_EMPTY);
+    reader_deinit(&slow);
+    open_mail(room);
+    assert_string_equal(room->told, "ddGa");
+    room->transcript = transcript_unref(room->transcript);
+}
+
+/* The newest event may be larger than all allowed lag; what was kept was not too much. */
+static void large_events_lose_nobody_by_themselves(void **state)
+{
+    static char large[3 << 20];
+    struct room *room = *state;
+    struct chat_event event = {.kind = EVENT_CHUNK, .payload = {large, sizeof(large)}};
+    struct reader slow, fast;
+
+    begin(room, 4 << 20, 300, 100);
+    assert_true(start(room, &slow, &room->away));
+    assert_true(start(room, &fast, NULL));
+    for (int i = 0; i < 3; i++) {
+        transcript_append(room->transcript, &event); /* only the first one is kept */
+        assert_int_equal(reader_next(&fast, &event), 0);
+        expect_none(&fast, READER_E_EMPTY);
+        assert_false(slow.lost);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(reader_next(&slow, &event), 0);
+    reader_deinit(&slow);
+    reader_deinit(&fast);
+    open_mail(room);
     room->transcript = transcript_unref(room->transcript);
 }
 
@@ -487,8 +627,12 @@ int main(void)
         cmocka_unit_test(only_who_waits_is_woken),
         cmocka_unit_test(events_know_when_they_came),
         cmocka_unit_test(a_failure_is_heard_by_all),
-        cmocka_unit_test(refused_it_lets_go_behind_the_slowest),
+        cmocka_unit_test(refused_it_lets_go_behind_the_only_one),
         cmocka_unit_test(the_slowest_may_leave),
+        cmocka_unit_test(a_laggard_is_lost_when_others_wait),
+        cmocka_unit_test(who_is_lost_is_woken_and_counts_no_more),
+        cmocka_unit_test(while_nobody_waits_nobody_is_lost),
+        cmocka_unit_test(large_events_lose_nobody_by_themselves),
         cmocka_unit_test(two_slowest_count_as_two),
         cmocka_unit_test(the_last_to_leave_is_heard_once),
         cmocka_unit_test(an_end_before_the_letter_counts),
