@@ -254,7 +254,7 @@ def test_no_cache_that_comes_to_nothing_leaves_what_was_there(provider, how):
         else:
             provider.next(**({"status": 500} if how == "failing" else {"rst_after": 3}))
             answer = gateway.chat(body, headers=control("no-cache"))
-            assert answer.status >= 500 or b'"error"' in answer.body
+            assert b'"error"' in answer.body
         gateway.quiet()
         again = gateway.chat(body, headers=ONLY)
         assert verdict(again) == "hit" and again.body == first.body and len(provider.chats()) == 2
@@ -355,7 +355,7 @@ STREAM_LIES = {
     "nothing": only(CHUNK), "cut": lambda events: events[:2], "usage alone": lambda events: events[-1:],
     "no reason": lambda events: [event for event in events if b'"finish_reason":"stop"' not in event[4]],
     "body": only(BODY, WHOLE), "raw": only(RAW, PIECE), "logits": only(LOGITS, b'{"logits":{}}'), "empty": only(CHUNK, b""),
-    "text": only(CHUNK, b"oh"), "list": only(CHUNK, b"[]"), "no choices": only(CHUNK, b"{}"), "half": only(CHUNK, PIECE[:-2]),
+    "text": only(CHUNK, b"oh"), "list": only(CHUNK, b"[]"), "object": only(CHUNK, b"{}"), "half": only(CHUNK, PIECE[:-2]),
     "no delta": only(CHUNK, PIECE, b'{"choices":[{"index":0,"delta":5}]}'),
     "a choice without end": only(CHUNK, PIECE, PIECE.replace(b'"stop"', b"null").replace(b":0", b":1"))}
 WHOLE_LIES = {
@@ -438,9 +438,8 @@ def test_a_large_reply_is_not_gathered(provider, redis, writer):
             return int(re.search(r"VmHWM:\s+(\d+)", file.read()).group(1)) * 1024
 
     bodies = [seeded() for _ in range(4)]
-    with on_redis(provider, redis, {"memory": "0"}, environment=FRUGAL, value="64k") as gateway:
-        for body in [seeded() for _ in range(20)]:
-            assert asked(gateway, body) == "miss"
+    with on_redis(provider, redis, environment=FRUGAL, value="64k") as gateway:
+        assert {asked(gateway, seeded()) for _ in range(20)} == {"miss"}
         for body in bodies:
             changed(redis, writer, body, more=bytes(8 << 20))
         before, high = gateway.memory(), peak()

@@ -21,8 +21,8 @@ static struct json_doc scratch;
 #define EVENT(index, text, finish) EVENT_FROM("embergate", index, text, finish, "")
 #define DELTA(delta, finish) "{\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]}"
 #define TEXT_60 "123456789 123456789 123456789 123456789 123456789 123456789 "
-#define TEXT_120 "123456789_123456789_123456789_123456789_123456789_123456789_123456789_123456789_123456789_123456789_" \
-                 "123456789_123456789_"
+#define WORD_40 "123456789_123456789_123456789_123456789_"
+#define WORD_120 WORD_40 WORD_40 WORD_40
 #define TEXT_240 TEXT_60 TEXT_60 TEXT_60 TEXT_60
 
 struct talk {
@@ -263,6 +263,7 @@ static void events_of_goodfire_are_cleaned(void **state)
     }
 }
 
+#define HEAD "data: {\"id\":\"%s\",\"object\":\"chat.completion.chunk\",\"created\":%lld,"
 #define REST                                                                                                 \
     "\"model\":\"m\\u00e9\",\"system_fingerprint\":\"embergate\",\"choices\":[{\"index\":0,\"delta\":{\"role\":"    \
     "\"assistant\",\"content\":\"a\"},\"gf_token_index\":%d,\"finish_reason\":null}]}\n\n"
@@ -275,8 +276,8 @@ static void names_are_the_answer_s_own(void **state)
         int64_t created;
     } cases[] = {
         {"\"id\":\"a-B_9\",\"created\":5,", "a-B_9", 5},
-        {"\"id\":\"" TEXT_120 "12345678\",\"created\":5,", TEXT_120 "12345678", 5},
-        {"\"id\":\"" TEXT_120 "123456789\",\"created\":5,", "chatcmpl-1", 5},
+        {"\"id\":\"" WORD_120 "12345678\",\"created\":5,", WORD_120 "12345678", 5},
+        {"\"id\":\"" WORD_120 "123456789\",\"created\":5,", "chatcmpl-1", 5},
         {"\"id\":\"a data: b\",\"created\":5,", "chatcmpl-1", 5},
         {"\"id\":\"data: \",", "chatcmpl-1", 1700000000},
         {"\"id\":\"a\\n\",", "chatcmpl-1", 1700000000},
@@ -301,8 +302,7 @@ static void names_are_the_answer_s_own(void **state)
         snprintf(payload, sizeof(payload), "{\"id\":\"later\",\"created\":6,%s", choice);
         assert_int_equal(tell(&talk, EVENT_CHUNK, SHAPE_OPENAI, payload), 0);
         for (int index = 0, size = 0; index < 2; index++)
-            size += snprintf(written + size, sizeof(written) - (size_t)size,
-                             "data: {\"id\":\"%s\",\"object\":\"chat.completion.chunk\",\"created\":%lld," REST,
+            size += snprintf(written + size, sizeof(written) - (size_t)size, HEAD REST,
                              cases[i].id, (long long)cases[i].created, index);
         assert_written(&talk, written);
         end(&talk);
