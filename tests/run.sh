@@ -190,14 +190,17 @@ run_real() {
 # Several workers, signals, random faults: what threads share, under ThreadSanitizer.
 run_tsan() {
     step "build with the thread sanitizer" \
-        build build-tsan gcc -Db_sanitize=thread -Db_lundef=false -Dtests=false -Dbuildtype=debugoptimized || return
+        build build-tsan gcc -Db_sanitize=thread -Db_lundef=false -Dtests=true -Dbuildtype=debugoptimized || return
+    for program in "$builds"/build-tsan/tests/unit/test_*_threads "$builds"/build-tsan/tests/unit/test_mailbox; do
+        step "threads: ${program##*/}" env TSAN_OPTIONS=exitcode=99 "$program"
+    done
     if ! python_clients venv tests/journey/requirements/main.txt; then
         count "threads: installing the clients" 0 1
         return
     fi
     build_used=build-tsan
     run_pytest "threads" "$cache/venv/bin/python" tests/journey/test_14_signals.py tests/journey/test_15_start.py \
-        tests/journey/test_18_storm.py
+        tests/journey/test_18_storm.py tests/journey/test_23_memory_join.py tests/journey/test_27_memory_storm.py
     build_used=build-test
 }
 
