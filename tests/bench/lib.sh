@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # What the benchmarks share: the programs they need, processes on their cores, a measurement, a count of instructions.
 # Sourced by run.sh and hits.sh, which name their targets in `port` and start them by their own command_of().
 
