@@ -10,11 +10,15 @@
 #include "base/log.h"
 #include "base/trim.h"
 #include "cache_command.h"
+#include "config/address.h"
 #include "config/arguments.h"
+#include "gateway_keys.h"
+#include "gateway_shared.h"
+#include "key_command.h"
 #include "link/curl_loop.h"
-#include "memo/memo.h"
 #include "worker.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,9 +28,9 @@
 
 /* Descriptors kept from the clients: loops, listeners, logs, the administration. */
 #define SPARE_DESCRIPTORS 64
-/* After the drain time: for the error events to leave. */
 /* Twice as long as lines for the log are kept together. */
 #define LINES_MS 100
+/* After the drain time: for the error events to leave. */
 #define LAST_MS 1000
 
 struct gateway {
@@ -37,7 +41,8 @@ struct gateway {
     unsigned count;
     _Atomic unsigned running;
     bool draining;
-    uv_signal_t terminate, interrupt;
+    struct gateway_keys *keys;      /* NULL: none are asked for */
+    uv_signal_t terminate, interrupt, hangup;
     uv_timer_t drain_timer;
     uv_async_t worker_ended;
 };
@@ -67,6 +72,8 @@ static void close_admin(struct gateway *gateway)
 {
     uv_close((uv_handle_t *)&gateway->terminate, NULL);
     uv_close((uv_handle_t *)&gateway->interrupt, NULL);
+    uv_close((uv_handle_t *)&gateway->hangup, NULL);
+    gateway_keys_close(gateway->keys);
     uv_close((uv_handle_t *)&gateway->worker_ended, NULL);
     uv_timer_start(&gateway->drain_timer, on_last_moment, LAST_MS, 0);
     uv_unref((uv_handle_t *)&gateway->drain_timer);
@@ -177,24 +184,29 @@ static int start_workers(struct gateway *gateway)
     return r;
 }
 
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    struct gateway *gateway = handle->data;
+
+    (void)number;
+    gateway_keys_reload(gateway->keys);
+}
+
 static void watch_signals(struct gateway *gateway)
 {
     uv_loop_t *loop = worker_loop(gateway->admin);
 
     uv_signal_init(loop, &gateway->terminate);
     uv_signal_init(loop, &gateway->interrupt);
+    uv_signal_init(loop, &gateway->hangup);
     uv_timer_init(loop, &gateway->drain_timer);
     uv_async_init(loop, &gateway->worker_ended, on_worker_ended);
-    gateway->terminate.data = gateway->interrupt.data = gateway;
+    gateway->terminate.data = gateway->interrupt.data = gateway->hangup.data = gateway;
     gateway->drain_timer.data = gateway->worker_ended.data = gateway;
     uv_signal_start(&gateway->terminate, on_signal, SIGTERM);
     uv_signal_start(&gateway->interrupt, on_signal, SIGINT);
-}
-
-static bool is_loopback(const struct config_address *address)
-{
-    return address->unix_path.size || bytes_start_with(address->host, BYTES("127.")) ||
-           bytes_equal(address->host, BYTES("::1"));
+    uv_signal_start(&gateway->hangup, on_hangup, SIGHUP);
+    gateway_keys_watch(gateway->keys, loop);
 }
 
 static void announce(struct gateway *gateway)
@@ -205,7 +217,7 @@ static void announce(struct gateway *gateway)
              gateway->shared.most_connections);
     for (uint32_t i = 0; i < config->listen_count; i++) {
         log_line("embergate: listening on %s", worker_listens(gateway->workers[0], i));
-        if (!is_loopback(&config->listen[i]))
+        if (!address_is_local(&config->listen[i]) && !gateway->keys)
             log_line("embergate: WARNING: this address is reachable from other machines, and no client has to show "
                      "a key");
     }
@@ -242,21 +254,16 @@ static int run_threads(struct gateway *gateway)
 static int serve(struct config *config)
 {
     struct gateway gateway = {.config = config};
-    unsigned sets = config->workers + 1, bad;
+    unsigned bad;
     int r;
 
-    gateway.shared.config = config;
-    gateway.shared.memo = memo_new(&(struct memo_limits){config->cache.memory, config->cache.entry_bytes});
-    gateway.shared.started = clock_wall_s();
-    gateway.shared.most_connections = most_connections(config);
-    gateway.shared.set_count = sets;
-    gateway.shared.sets = alloc_zeroed(sets * sizeof(struct metrics *));
-    for (unsigned i = 0; i < sets; i++)
-        gateway.shared.sets[i] = ALLOC_NEW(struct metrics);
+    gateway_shared_init(&gateway.shared, config, most_connections(config));
+    if (gateway_keys_new(&gateway.shared, &gateway.keys) != 0)
+        _exit(1);
     gateway.workers = alloc_zeroed(config->workers * sizeof(struct worker *));
 
-    r = worker_new(&gateway.shared, gateway.shared.sets[sets - 1], true, &config->admin, config->has_admin, NULL, NULL,
-                   NULL, &gateway.admin, &bad);
+    r = worker_new(&gateway.shared, gateway.shared.sets[config->workers], true, &config->admin, config->has_admin, NULL,
+                   NULL, NULL, &gateway.admin, &bad);
     if (r < 0)
         cannot_listen(&config->admin, r);
     else
@@ -269,13 +276,39 @@ static int serve(struct config *config)
     for (unsigned i = 0; i < gateway.count; i++)
         worker_free(gateway.workers[i]);
     worker_free(gateway.admin);
-    for (unsigned i = 0; i < sets; i++)
-        alloc_free(gateway.shared.sets[i]);
-    memo_free(gateway.shared.memo);
-    alloc_free(gateway.shared.sets);
+    gateway_keys_free(gateway.keys);
+    gateway_shared_deinit(&gateway.shared);
     alloc_free(gateway.workers);
     log_line("embergate: done");
     return 0;
+}
+
+/* The configuration is good; are the keys in their own file? */
+static int check_keys(const struct config *config, const char *name)
+{
+    struct config_keys *keys = NULL;
+    struct buffer errors;
+    int r = 0;
+
+    buffer_init(&errors);
+    if (config->keys_file.size) {
+        struct buffer path;
+
+        buffer_init(&path);
+        buffer_append(&path, config->keys_file);
+        buffer_append_char(&path, '\0');
+        r = config_read_keys(path.data, config, &errors, &keys);
+        buffer_deinit(&path);
+    }
+    if (r == -ENOENT)
+        fprintf(stderr, "%.*s%s: ok, once that is there\n", BYTES_ARG(buffer_bytes(&errors)), name);
+    else if (r == 0)
+        fprintf(stderr, "%s: ok\n", name);
+    else
+        fprintf(stderr, "%.*s", BYTES_ARG(buffer_bytes(&errors)));
+    config_keys_unref(keys);
+    buffer_deinit(&errors);
+    return r == -ENOENT ? 0 : r;
 }
 
 static int configure_and_serve(const struct arguments *arguments)
@@ -294,7 +327,7 @@ static int configure_and_serve(const struct arguments *arguments)
     }
     buffer_deinit(&errors);
     if (arguments->check)
-        fprintf(stderr, "%s: ok\n", name);
+        r = check_keys(config, name);
     else
         r = serve(config);
     config_unref(config);
@@ -311,6 +344,8 @@ int main(int argc, char **argv)
     signal(SIGHUP, SIG_IGN);
     if (argc > 1 && bytes_equal(bytes_of(argv[1]), BYTES("cache")))
         return cache_command(argc - 1, argv + 1);
+    if (argc > 1 && bytes_equal(bytes_of(argv[1]), BYTES("key")))
+        return key_command(argc - 1, argv + 1);
     buffer_init(&errors);
     r = arguments_init(&arguments, argc, argv, &errors);
     if (r != 0)

@@ -45,6 +45,7 @@ struct failure failure_copy(struct arena *arena, const struct failure *failure)
     copy.message = copy_if_any(arena, failure->message);
     copy.param = copy_if_any(arena, failure->param);
     copy.code = copy_if_any(arena, failure->code);
+    copy.type = copy_if_any(arena, failure->type);
     copy.detail = copy_if_any(arena, failure->detail);
     return copy;
 }

@@ -14,6 +14,8 @@
     X(INVALID,           400, 422, "invalid_request_error", NULL,                       false)               \
     X(UNSUPPORTED,       400, 422, "invalid_request_error", "unsupported_parameter",    false)               \
     X(STEERING,          400, 422, "invalid_request_error", "unsupported_steering",     false)               \
+    X(NO_KEY,            401, 401, "invalid_request_error", "invalid_api_key",          false)               \
+    X(NOT_ALLOWED,       403, 403, "invalid_request_error", "model_not_allowed",        false)               \
     X(NO_MODEL,          404, 422, "invalid_request_error", "model_not_found",          false)               \
     X(NO_PATH,           404, 404, "invalid_request_error", NULL,                       false)               \
     X(NO_METHOD,         405, 405, "invalid_request_error", "method_not_supported",     false)               \
@@ -25,6 +27,7 @@
     X(NOT_IMPLEMENTED,   501, 501, "invalid_request_error", "bad_http",                 false)               \
     X(HTTP_VERSION,      505, 505, "invalid_request_error", "bad_http",                 false)               \
     X(RATE_LIMITED,      429, 429, "requests",              "rate_limit_exceeded",      true)                \
+    X(NO_BUDGET,         429, 402, "insufficient_quota",    "insufficient_quota",       false)               \
     X(NOT_CACHED,        504, 504, "invalid_request_error", "not_cached",               false)               \
     X(UPSTREAM_REFUSED,  400, 422, "invalid_request_error", NULL,                       false)               \
     X(UPSTREAM_AUTH,     502, 500, "server_error",          "upstream_auth",            false)               \
@@ -51,7 +54,7 @@ struct failure {
     enum failure_kind kind;
     struct bytes message;       /* what to change, in a sentence */
     struct bytes param;         /* which field, or none */
-    struct bytes code;          /* overrides the table's */
+    struct bytes code, type;    /* override the table's */
     struct bytes detail;        /* for Goodfire clients: the pydantic list, JSON; or none */
     uint32_t retry_after_ms;    /* 0: none known */
 };

@@ -91,6 +91,7 @@ struct transcript_facts {
     struct bytes fingerprint;       /* what the answer tells of the system behind it; or none */
     unsigned attempts;              /* calls started */
     int64_t prompt_tokens, completion_tokens;   /* -1: the upstream did not tell */
+    uint64_t chunks;                /* events of a stream that came */
     unsigned raw_status;            /* of an EVENT_RAW answer */
     bool whole;                     /* every choice ended with a reason of its own accord: it may be remembered */
     bool recalled;                  /* it was made earlier, and read from the second shelf */

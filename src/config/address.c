@@ -198,3 +198,9 @@ struct bytes address_name(struct arena *arena, const struct config_backend *back
     return arena_printf(arena, "%s%.*s%s:%u%.*s", v6 ? "[" : "", BYTES_ARG(backend->host), v6 ? "]" : "",
                         backend->port, BYTES_ARG(backend->root));
 }
+
+bool address_is_local(const struct config_address *address)
+{
+    return address->unix_path.size || bytes_start_with(address->host, BYTES("127.")) ||
+           bytes_equal(address->host, BYTES("::1"));
+}

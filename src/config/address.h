@@ -9,6 +9,9 @@
  * Views live in ARENA. */
 const char *address_read(struct arena *arena, struct bytes text, struct config_address *ret);
 
+/* Only this machine reaches ADDRESS. */
+bool address_is_local(const struct config_address *address);
+
 /* "host", "host:port", "[v6]:port" of somebody to be asked: a name or an IP literal; without a port, STANDARD. */
 const char *address_read_host(struct arena *arena, struct bytes text, uint16_t standard, struct config_address *ret);
 /* "/path" */

@@ -13,6 +13,7 @@ const char arguments_help[] =
     "usage: embergate [-c FILE] [--listen ADDR] [--admin ADDR] [--backend URL]...\n"
     "                 [--workers N] [--check] [--version] [--help]\n"
     "       embergate cache stats|purge ...   (see embergate cache --help)\n"
+    "       embergate key new|hash ...        (see embergate key --help)\n"
     "\n"
     "A gateway between programs and language models: the OpenAI chat completions API\n"
     "and the Goodfire API in front, any of their servers behind.\n"
@@ -36,7 +37,8 @@ const char arguments_help[] =
     "examples:\n"
     "  embergate -c conf/embergate.yaml\n"
     "  embergate --backend http://127.0.0.1:8000\n"
-    "  embergate cache stats\n";
+    "  embergate cache stats\n"
+    "  embergate key new --name alice\n";
 
 enum { OPTION_LISTEN = 256, OPTION_ADMIN, OPTION_BACKEND, OPTION_WORKERS, OPTION_CHECK, OPTION_VERSION };
 
@@ -122,10 +124,13 @@ int arguments_init(struct arguments *arguments, int argc, char **argv, struct bu
     while ((option = getopt_long(argc, argv, ":c:h", options, NULL)) != -1)
         take(arguments, option, argv, errors);
     for (int i = optind; i < argc; i++) {
-        bool cache = bytes_equal(bytes_of(argv[i]), BYTES("cache"));
+        const char *hint = "a file is given with -c FILE";
 
-        buffer_printf(errors, "unexpected argument %s (%s)\n", argv[i],
-                      cache ? "it must come first: embergate cache stats -c FILE" : "a file is given with -c FILE");
+        if (bytes_equal(bytes_of(argv[i]), BYTES("cache")))
+            hint = "it must come first: embergate cache stats -c FILE";
+        else if (bytes_equal(bytes_of(argv[i]), BYTES("key")))
+            hint = "it must come first: embergate key new --name NAME";
+        buffer_printf(errors, "unexpected argument %s (%s)\n", argv[i], hint);
     }
     if (errors->size == before)
         return 0;

@@ -143,11 +143,12 @@ void build_config(struct build *build, const struct raw *raw, const struct tree_
     build_cache(build, raw->cache, tree_member(root, BYTES("cache")));
     if (overrides->backend_count) {
         build_override_backends(build, overrides, &waits);
-        return;
+    } else {
+        build_backends(build, raw, tree_member(root, BYTES("backends")), &waits);
+        need_backend(build, root);
+        build_models(build, raw, models);
+        build_variants(build, raw, variants);
+        build_unique_names(build, models, variants);
     }
-    build_backends(build, raw, tree_member(root, BYTES("backends")), &waits);
-    need_backend(build, root);
-    build_models(build, raw, models);
-    build_variants(build, raw, variants);
-    build_unique_names(build, models, variants);
+    build_admission(build, raw, root, overrides->listen);
 }

@@ -11,10 +11,12 @@
 
 struct build {
     struct config *config;
+    const struct config *known; /* where keys look up teams and models */
+    struct arena *arena;    /* what lives as long as what is built */
     struct report *report;
     const char *folder; /* relative paths start there */
     /* An entry has a name that cannot be read: who names something unknown may mean that one. */
-    bool backends_unsure, models_unsure;
+    bool backends_unsure, models_unsure, variants_unsure, teams_unsure;
 };
 
 /* RAW and its tree ROOT (NULL: no file) with OVERRIDES (may be NULL) on top. */
@@ -37,6 +39,17 @@ void build_duration_between(struct build *build, const struct tree_node *node, c
 /* *TARGET is only changed when there is a size within the bounds. False after a complaint. */
 bool build_size(struct build *build, const struct tree_node *node, const char *raw, uint64_t least, uint64_t most,
                 uint64_t *target);
+/* The same for a number such as 60, 100k or 2m (powers of 1000). */
+bool build_number(struct build *build, const struct tree_node *node, const char *raw, uint64_t least, uint64_t most,
+                  uint64_t *target);
+/* An amount of money such as 12.50, in millionths; at most a million millions. It may be none when ZERO. */
+void build_money(struct build *build, const struct tree_node *node, const char *raw, bool zero, uint64_t *target);
+/* *RAW within bounds. *TARGET is only changed when RAW is there and good. */
+void build_count(struct build *build, const struct tree_node *map, const char *key, const uint32_t *raw,
+                 uint32_t least, uint32_t most, uint32_t *target);
+/* A name fit for log lines and metrics. False when RAW is NULL, or after a complaint, and then *RET may be set: the
+ * name as far as others may mean it. */
+bool build_name(struct build *build, const struct tree_node *node, const char *raw, struct bytes *ret);
 /* "64k" where that is exact. Lives as long as the report. */
 const char *build_size_text(struct build *build, uint64_t size);
 /* RAW is one of WORDS: its index. False when RAW is NULL, or after a complaint. */
@@ -61,6 +74,22 @@ void build_cache(struct build *build, const struct raw_cache *raw, const struct 
 /* What RAW says otherwise than POLICY. RAW may be NULL. */
 void build_cache_policy(struct build *build, const struct raw_policy *raw, const struct tree_node *node,
                         struct config_cache_policy *policy);
+/* A Redis server; *REDIS holds the defaults. RAW may be NULL. */
+void build_redis(struct build *build, const struct raw_redis *raw, const struct tree_node *node,
+                 struct config_redis *redis);
+/* How much may be asked in one scope. RAW may be NULL. */
+void build_quota(struct build *build, const struct raw_quota *raw, const struct tree_node *node,
+                 struct config_quota *quota);
+/* In front of QUOTA, the quota of the same entry ITEM. RAW may be NULL. */
+void build_queue(struct build *build, const struct raw_queue *raw, const struct tree_node *item,
+                 const struct config_quota *quota, struct config_queue *queue);
+void build_price(struct build *build, const struct raw_price *raw, const struct tree_node *node,
+                 struct config_price *price);
+/* Keys, teams and the limits of the gateway; after the models. OPTION: what --listen says, or NULL. */
+void build_admission(struct build *build, const struct raw *raw, const struct tree_node *root, const char *option);
+/* RAW's keys, whose list in the file is NODE, as a snapshot with one reference. Teams and models are looked up in
+ * build->known. */
+struct config_keys *build_keys(struct build *build, const struct raw_keys *raw, const struct tree_node *node);
 void build_backends(struct build *build, const struct raw *raw, const struct tree_node *node,
                     const struct config_timeouts *waits);
 void build_override_backends(struct build *build, const struct config_overrides *overrides,
@@ -75,3 +104,17 @@ void build_variants(struct build *build, const struct raw *raw, const struct tre
 /* Models, aliases and variants share one space of names. */
 void build_unique_names(struct build *build, const struct tree_node *models,
                         const struct tree_node *variants);
+
+/* --- names that must differ --- */
+
+struct name_use;
+
+struct name_list {
+    struct name_use *uses;
+    uint32_t count, room;
+};
+
+/* NAME, which stands at NODE; an empty one is passed by. */
+void names_add(struct name_list *list, struct bytes name, const struct tree_node *node);
+/* Complain of all that stand there twice: they are already WHAT. LIST is empty then. */
+void names_check(struct build *build, struct name_list *list, const char *what);

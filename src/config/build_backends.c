@@ -9,28 +9,13 @@
 
 #define ECHO_PACE_MS 20
 
-/* Names end up in log lines and metrics. */
-static bool is_plain_name(struct bytes name)
-{
-    for (size_t i = 0; i < name.size; i++) {
-        char byte = name.data[i], small = (char)(byte | 0x20);
-
-        if (!(small >= 'a' && small <= 'z') && !(byte >= '0' && byte <= '9') && !strchr("._-:/@+", byte))
-            return false;
-    }
-    return true;
-}
-
 static void read_name(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
                       struct config_backend *backend)
 {
     const struct config *config = build->config;
 
-    if (!build_text(build, node, raw->name, &backend->name))
-        return;
-    if (!is_plain_name(backend->name))
-        report_node(build->report, node, "may hold letters, digits and ._-:/@+ only");
-    for (uint32_t i = 0; i < config->backend_count; i++) {
+    build_name(build, node, raw->name, &backend->name);
+    for (uint32_t i = 0; backend->name.size && i < config->backend_count; i++) {
         if (!bytes_equal(config->backends[i].name, backend->name))
             continue;
         report_node(build->report, node, "%s is the name of backends[%u] too",
@@ -117,6 +102,9 @@ static void build_backend(struct build *build, const struct raw_backend *raw, co
     build_flag(build, tree_member(node, BYTES("seeds")), raw->seeds, &backend->seeds);
     if (raw->timeouts)
         build_waits(build, raw->timeouts, tree_member(node, BYTES("timeouts")), &backend->timeouts);
+    build_quota(build, raw->quota, tree_member(node, BYTES("quota")), &backend->quota);
+    build_queue(build, raw->queue, node, &backend->quota, &backend->queue);
+    build_flag(build, tree_member(node, BYTES("pass_through_key")), raw->pass_through_key, &backend->pass_through_key);
     if (tree_given(node, BYTES("echo")) && backend->kind != KIND_ECHO && backend->kind != KIND_AUTO)
         report_node(build->report, echo, "is only for kind echo");
     if (raw->echo)

@@ -1,10 +1,7 @@
 /*
  * Names that clients may ask for, and which backends stand behind them.
  */
-#include "base/alloc.h"
 #include "config/build.h"
-
-#include <stdlib.h>
 
 static void read_aliases(struct build *build, const struct raw_model *raw, const struct tree_node *node,
                          struct config_model *model)
@@ -93,6 +90,11 @@ static void build_model(struct build *build, const struct raw_model *raw, const 
     build_compare_params(build, defaults, fixed);
     model->cache = build->config->cache.policy;
     build_cache_policy(build, raw->cache, tree_member(node, BYTES("cache")), &model->cache);
+    build_quota(build, raw->quota, tree_member(node, BYTES("quota")), &model->quota);
+    build_queue(build, raw->queue, node, &model->quota, &model->queue);
+    build_price(build, raw->price, tree_member(node, BYTES("price")), &model->price);
+    model->default_output = CONFIG_DEFAULT_OUTPUT;
+    build_count(build, node, "default_output", raw->default_output, 1, INT32_MAX, &model->default_output);
 }
 
 void build_models(struct build *build, const struct raw *raw, const struct tree_node *node)
@@ -112,36 +114,6 @@ void build_models(struct build *build, const struct raw *raw, const struct tree_
 
 /* --- names --- */
 
-struct name_use {
-    struct bytes name;
-    const struct tree_node *node;
-    uint32_t order;
-};
-
-struct name_list {
-    struct name_use *uses;
-    uint32_t count;
-};
-
-static void use_name(struct name_list *list, struct bytes name, const struct tree_node *node)
-{
-    if (name.size == 0)
-        return;
-    list->uses[list->count] = (struct name_use){name, node, list->count};
-    list->count++;
-}
-
-static int compare_uses(const void *one, const void *other)
-{
-    const struct name_use *a = one, *b = other;
-    int r;
-
-    if (a->name.size != b->name.size)
-        return a->name.size < b->name.size ? -1 : 1;
-    r = memcmp(a->name.data, b->name.data, a->name.size);
-    return r ? r : (int)a->order - (int)b->order;
-}
-
 static void collect_models(const struct config *config, const struct tree_node *models,
                            struct name_list *list)
 {
@@ -151,9 +123,9 @@ static void collect_models(const struct config *config, const struct tree_node *
         const struct tree_node *aliases = tree_member(item, BYTES("aliases"));
         const struct tree_node *alias = aliases ? aliases->first : NULL;
 
-        use_name(list, config->models[i].name, tree_member(item, BYTES("name")));
+        names_add(list, config->models[i].name, tree_member(item, BYTES("name")));
         for (uint32_t j = 0; j < config->models[i].alias_count; j++, alias = alias->next)
-            use_name(list, config->models[i].aliases[j], alias);
+            names_add(list, config->models[i].aliases[j], alias);
     }
 }
 
@@ -161,19 +133,10 @@ void build_unique_names(struct build *build, const struct tree_node *models, con
 {
     const struct config *config = build->config;
     const struct tree_node *item = variants ? variants->first : NULL;
-    size_t room = config->model_count + config->variant_count;
     struct name_list list = {0};
 
-    for (uint32_t i = 0; i < config->model_count; i++)
-        room += config->models[i].alias_count;
-    list.uses = alloc_zeroed((room + 1) * sizeof(*list.uses));
     collect_models(config, models, &list);
     for (uint32_t i = 0; i < config->variant_count; i++, item = item->next)
-        use_name(&list, config->variants[i].name, tree_member(item, BYTES("name")));
-    qsort(list.uses, list.count, sizeof(*list.uses), compare_uses);
-    for (uint32_t i = 1; i < list.count; i++)
-        if (bytes_equal(list.uses[i].name, list.uses[i - 1].name))
-            report_node(build->report, list.uses[i].node, "%s is already a name, see line %u",
-                        report_quote(build->report, list.uses[i].node->text), list.uses[i - 1].node->line);
-    alloc_free(list.uses);
+        names_add(&list, config->variants[i].name, tree_member(item, BYTES("name")));
+    names_check(build, &list, "a name");
 }

@@ -17,7 +17,7 @@ bool build_free_text(struct build *build, const struct tree_node *node, const ch
 
     if (!raw)
         return false;
-    switch (value_expand(&build->config->arena, bytes_of(raw), &text)) {
+    switch (value_expand(build->arena, bytes_of(raw), &text)) {
     case VALUE_E_UNSET:
         report_node(build->report, node, "the environment variable %.*s is not set", BYTES_ARG(text));
         return false;
@@ -133,6 +133,70 @@ bool build_size(struct build *build, const struct tree_node *node, const char *r
     else
         report_node(build->report, node, "must be from %s to %s", build_size_text(build, least),
                     build_size_text(build, most));
+    return false;
+}
+
+bool build_number(struct build *build, const struct tree_node *node, const char *raw, uint64_t least, uint64_t most,
+                  uint64_t *target)
+{
+    struct bytes text;
+    uint64_t number;
+    int r;
+
+    if (!build_text(build, node, raw, &text))
+        return false;
+    r = value_number(text, &number);
+    if (r == 0 && number >= least && number <= most) {
+        *target = number;
+        return true;
+    }
+    if (r == -EINVAL)
+        report_node(build->report, node, "must be a number such as 60, 100k or 2m, not %s",
+                    report_quote(build->report, node->text));
+    else
+        report_node(build->report, node, "must be from %llu to %llu", (unsigned long long)least,
+                    (unsigned long long)most);
+    return false;
+}
+
+void build_money(struct build *build, const struct tree_node *node, const char *raw, bool zero, uint64_t *target)
+{
+    struct bytes text;
+    uint64_t amount;
+    int r;
+
+    if (!build_text(build, node, raw, &text))
+        return;
+    r = value_money(text, &amount);
+    if (r == -EINVAL)
+        report_node(build->report, node, "must be an amount such as 12.50, with at most six decimals, not %s",
+                    report_quote(build->report, node->text));
+    else if (r < 0)
+        report_node(build->report, node, "must be below a million millions");
+    else if (amount == 0 && !zero)
+        report_node(build->report, node, "must not be 0");
+    else
+        *target = amount;
+}
+
+void build_count(struct build *build, const struct tree_node *map, const char *key, const uint32_t *raw,
+                 uint32_t least, uint32_t most, uint32_t *target)
+{
+    if (!raw)
+        return;
+    if (*raw < least || *raw > most)
+        report_member(build->report, map, key, "must be from %u to %u", least, most);
+    else
+        *target = *raw;
+}
+
+bool build_name(struct build *build, const struct tree_node *node, const char *raw, struct bytes *ret)
+{
+    if (!build_text(build, node, raw, ret))
+        return false;
+    if (value_is_name(*ret))
+        return true;
+    report_node(build->report, node, "may hold letters, digits and ._-:/@+ only");
     return false;
 }
 

@@ -77,10 +77,12 @@ void build_variants(struct build *build, const struct raw *raw, const struct tre
     struct config *config = build->config;
     const struct tree_node *item = node ? node->first : NULL;
 
+    build->variants_unsure = node && (node->bad || node->partial);
     config->variants = arena_zeroed(&config->arena, raw->variants_count * sizeof(*config->variants));
     for (uint32_t i = 0; i < raw->variants_count; i++, item = item->next) {
         if (!item->bad)
             build_variant(build, &raw->variants[i], item, &config->variants[i]);
+        build->variants_unsure = build->variants_unsure || build_name_unsure(item, config->variants[i].name);
         config->variant_count++;
     }
 }

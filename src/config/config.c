@@ -1,55 +1,12 @@
 /*
- * Reading goes in four steps: the text, a tree that knows its lines, the tree held against the schema (and
- * only then libcyaml), and the snapshot with all its values checked. What is no YAML ends it; all other
- * errors are passed by, so that one run tells them all. A snapshot with an error is never given out.
+ * The snapshot: loaded, with all its values checked, and never given out with an error.
  */
 #include "config/config.h"
 
 #include "base/alloc.h"
 #include "config/build.h"
 #include "config/file.h"
-#include "config/lint.h"
-#include "config/mend.h"
-
-#include <errno.h>
-
-static void *yaml_memory(void *context, void *old, size_t size)
-{
-    return size ? alloc_resize(old, size) : alloc_free(old);
-}
-
-static const cyaml_config_t yaml_settings = {.mem_fn = yaml_memory, .flags = CYAML_CFG_NO_ALIAS};
-
-/* The text, or what is good in it, as raw structs, to be given back with raw_free(). False when there is no
- * use in going on. */
-static bool raw_load(struct bytes text, struct tree_node *root, struct report *report, struct raw **ret)
-{
-    struct buffer mended;
-    cyaml_data_t *data = NULL;
-    cyaml_err_t error;
-
-    lint_tree(root, &schema_root, report);
-    if (root->bad || report->full)
-        return false;
-    buffer_init(&mended);
-    if (!report_clean(report)) {
-        mend_write(root, &schema_root, &mended);
-        text = buffer_bytes(&mended);
-    }
-    error = cyaml_load_data((const uint8_t *)text.data, text.size, &yaml_settings, &schema_root, &data, NULL);
-    buffer_deinit(&mended);
-    if (error != CYAML_OK) {
-        report_line(report, root->line, "cannot be loaded: %s", cyaml_strerror(error));
-        return false;
-    }
-    *ret = data;
-    return true;
-}
-
-static void raw_free(struct raw *raw)
-{
-    cyaml_free(&yaml_settings, &schema_root, raw, 0);
-}
+#include "config/load.h"
 
 static struct config *config_new(void)
 {
@@ -67,6 +24,8 @@ static struct config *assemble(const struct raw *raw, const struct tree_node *ro
     static const struct raw none;
     struct build build = {.config = config_new(), .report = report, .folder = folder ? folder : "."};
 
+    build.arena = &build.config->arena;
+    build.known = build.config;
     build_config(&build, raw ? raw : &none, root, overrides);
     return report_clean(report) ? build.config : config_unref(build.config);
 }
@@ -74,22 +33,13 @@ static struct config *assemble(const struct raw *raw, const struct tree_node *ro
 int config_read_text(const char *name, const char *folder, struct bytes text,
                      const struct config_overrides *overrides, struct buffer *errors, struct config **ret)
 {
-    struct tree_node *root = NULL;
+    static const struct load_form form = {&schema_root, FILE_SIZE_MAX, 20000};
     struct config *config = NULL;
-    struct raw *raw = NULL;
-    struct report report;
-    struct arena arena;
+    struct load load;
 
-    arena_init(&arena);
-    report_init(&report, name);
-    if (text.size > FILE_SIZE_MAX)
-        report_line(&report, 0, "is larger than 1 MB");
-    else if (tree_read(&arena, text, &report, &root) && (!root || raw_load(text, root, &report, &raw)))
-        config = assemble(raw, root, folder, overrides, &report);
-    report_write(&report, errors);
-    raw_free(raw);
-    report_deinit(&report);
-    arena_deinit(&arena);
+    if (load_init(&load, &form, name, text))
+        config = assemble(load.raw, load.root, folder, overrides, &load.report);
+    load_deinit(&load, errors);
     if (!config)
         return CONFIG_E_BAD;
     *ret = config;
@@ -119,9 +69,9 @@ int config_read(const char *path, const struct config_overrides *overrides, stru
     if (!path)
         return config_read_text(NULL, ".", BYTES(""), overrides, errors, ret);
     buffer_init(&text);
-    r = file_read(path, false, &text);
+    r = file_read(path, false, FILE_SIZE_MAX, &text);
     if (r < 0) {
-        buffer_printf(errors, "%s: %s\n", path, file_error_text(r));
+        buffer_printf(errors, "%s: %s\n", path, file_error_text(r, FILE_SIZE_MAX));
     } else {
         folder = folder_of(path);
         r = config_read_text(path, folder, buffer_bytes(&text), overrides, errors, ret);
@@ -143,6 +93,7 @@ struct config *config_unref(struct config *config)
 {
     if (!config || __atomic_sub_fetch(&config->references, 1, __ATOMIC_ACQ_REL) > 0)
         return NULL;
+    config_keys_unref(config->keys);
     arena_deinit(&config->arena);
     return alloc_free(config);
 }

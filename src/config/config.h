@@ -29,6 +29,59 @@ struct config_address {
     uint16_t port;              /* 0: any free one */
 };
 
+/* What to do about a shared limit while Redis is away. */
+enum config_redis_failure { REDIS_FAILURE_LOCAL, REDIS_FAILURE_OPEN, REDIS_FAILURE_CLOSED };
+
+/* How much may be asked in one scope: a key, a team, a model, a backend, the whole gateway. 0: not limited. */
+struct config_quota {
+    bool any;                                   /* some limit is set */
+    uint64_t requests_per_minute, requests_burst;   /* burst: at once; a minute's when not said */
+    uint64_t tokens_per_minute, tokens_burst;
+    uint32_t concurrent;
+    uint64_t tokens_per_day, tokens_per_month;
+    uint64_t money_per_day, money_per_month;    /* millionths of the currency */
+    enum config_redis_failure on_redis_failure;
+};
+
+/* One who may ask. */
+struct config_key {
+    struct bytes name, team;    /* team: none is one of its own, "" */
+    uint8_t digest[32];         /* SHA-256 of the key */
+    int64_t expires_s;          /* wall clock; 0: never */
+    struct bytes *models;       /* names, aliases and variants it may ask for; none: all */
+    uint32_t model_count;
+    struct config_quota quota;
+    struct bytes metadata;      /* a JSON object, for the log; or none */
+};
+
+/* The keys of one file: an immutable snapshot of its own, since keys change more often than the rest. */
+struct config_keys {
+    _Atomic uint32_t references;
+    struct arena arena;
+    struct config_key *list;
+    uint32_t count;
+};
+
+struct config_team {
+    struct bytes name;
+    uint32_t weight;            /* its share of a queue; 1 when not said */
+    struct config_quota quota;
+};
+
+/* A bounded queue in front of a concurrency limit. */
+struct config_queue {
+    uint32_t length;            /* requests that may wait; 0: none, they are refused */
+    uint32_t longest_ms;        /* how long one may wait */
+};
+
+/* Money per million tokens, in millionths of the currency. */
+struct config_price {
+    uint64_t input, output;
+};
+
+/* What a model's `default_output` is when the file does not say, or has no list of models. */
+#define CONFIG_DEFAULT_OUTPUT 1024
+
 struct config_backend {
     struct bytes name;
     enum config_kind kind;
@@ -43,6 +96,9 @@ struct config_backend {
     struct bytes ca_file;
     struct config_timeouts timeouts;
     uint32_t echo_pace_ms;
+    struct config_quota quota;
+    struct config_queue queue;
+    bool pass_through_key;      /* the client's own key goes there, instead of api_key */
     bool seeds;                 /* it honours seeds: the same one gives the same answer (not SGLang, by default; true
                                    of KIND_AUTO, where whoever finds out the kind knows better) */
     uint32_t index;             /* its place in config.backends */
@@ -92,6 +148,17 @@ struct config_cache {
     struct config_redis redis;
 };
 
+/* Limits that several gateways share, and what is charged. */
+struct config_admission {
+    struct config_quota quota;  /* of the whole gateway */
+    struct config_redis redis;
+    uint32_t gateways;          /* how many share the limits: a local share is one of so many */
+    bool charge_joined;         /* a joined answer is charged to whoever joined, as if asked alone */
+    bool charge_hits;           /* a remembered answer too */
+    uint32_t lease_ms;          /* after so long a dead gateway's share comes back */
+    bool open;                  /* anyone who reaches a listener may ask: no keys are needed for any address */
+};
+
 struct config_model {
     struct bytes name;
     struct bytes *aliases;
@@ -101,6 +168,10 @@ struct config_model {
     struct bytes upstream;      /* its name there; the public name when the file is silent */
     struct config_params defaults, fixed;
     struct config_cache_policy cache;
+    struct config_quota quota;
+    struct config_queue queue;
+    struct config_price price;
+    uint32_t default_output;    /* tokens estimated for an answer without an output limit */
 };
 
 struct config_lora {
@@ -136,6 +207,11 @@ struct config {
     uint32_t workers;           /* at least 1 */
     struct config_limits limits;
     struct config_cache cache;
+    struct config_admission admission;
+    struct config_keys *keys;   /* of the file itself; NULL: none */
+    struct bytes keys_file;     /* a file of keys, read again when it changes; or none */
+    struct config_team *teams;
+    uint32_t team_count;
     uint32_t header_ms, body_ms, idle_ms, client_stall_ms, drain_ms, keepalive_ms;
     struct config_backend *backends;
     uint32_t backend_count;
@@ -169,6 +245,15 @@ int config_read_text(const char *name, const char *folder, struct bytes text,
 
 struct config *config_ref(struct config *config);
 struct config *config_unref(struct config *config);
+
+/* The keys of PATH (YAML: `keys`, a list as in the main file), a snapshot with one reference. Errors as for
+ * config_read(). Teams and models are looked up in CONFIG, when it lists them. */
+int config_read_keys(const char *path, const struct config *config, struct buffer *errors, struct config_keys **ret);
+/* The same from text in memory; NAME stands for the path in messages. */
+int config_read_keys_text(const char *name, struct bytes text, const struct config *config, struct buffer *errors,
+                          struct config_keys **ret);
+struct config_keys *config_keys_ref(struct config_keys *keys);
+struct config_keys *config_keys_unref(struct config_keys *keys);
 
 /* "llama-server" */
 const char *config_kind_name(enum config_kind kind);

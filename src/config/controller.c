@@ -330,9 +330,9 @@ void controller_read(struct build *build, const struct tree_node *node, struct b
     buffer_init(&file.text);
     buffer_init(&file.out);
     json_doc_init(&file.doc, JSON_LIMITS_DEFAULT);
-    r = file_read(path.data, true, &file.text);
+    r = file_read(path.data, true, FILE_SIZE_MAX, &file.text);
     if (r < 0)
-        complain(&file, "", file_error_text(r));
+        complain(&file, "", file_error_text(r, FILE_SIZE_MAX));
     else
         parse(&file, model, ret);
     json_doc_deinit(&file.doc);

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int read_all(int fd, bool regular, struct buffer *out)
+int file_read_all(int fd, bool regular, size_t most, struct buffer *out)
 {
     size_t before = out->size;
     struct stat status;
@@ -29,28 +29,28 @@ static int read_all(int fd, bool regular, struct buffer *out)
         if (size == 0)
             return 0;
         out->size += (size_t)size;
-        if (out->size - before > FILE_SIZE_MAX)
+        if (out->size - before > most)
             return -EFBIG;
     }
 }
 
-int file_read(const char *path, bool regular, struct buffer *out)
+int file_read(const char *path, bool regular, size_t most, struct buffer *out)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (regular ? O_NONBLOCK : 0));
     int r;
 
     if (fd < 0)
         return -errno;
-    r = read_all(fd, regular, out);
+    r = file_read_all(fd, regular, most, out);
     close(fd);
     return r;
 }
 
-const char *file_error_text(int error)
+const char *file_error_text(int error, size_t most)
 {
     switch (error) {
     case -EFBIG:
-        return "is larger than 1 MB";
+        return most > FILE_SIZE_MAX ? "is larger than 16 MB" : "is larger than 1 MB";
     case -EINVAL:
         return "is not a regular file";
     default:

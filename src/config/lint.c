@@ -4,6 +4,7 @@
  */
 #include "config/lint.h"
 
+#include "config/schema.h"
 #include "config/suggest.h"
 
 #include <errno.h>
@@ -67,6 +68,26 @@ static bool lint_texts(struct tree_node *node, const cyaml_schema_value_t *schem
             report_node(report, item, "must be text");
     }
     return true;
+}
+
+/* The same: `metadata`, any map of scalars. */
+static bool lint_free_map(struct tree_node *node, const cyaml_schema_value_t *schema, struct report *report)
+{
+    bool good = node->type == TREE_MAP;
+
+    if (!good)
+        report_node(report, node, "must be a map of keys and values");
+    for (struct tree_node *child = good ? node->first : NULL; child && !report->full; child = child->next) {
+        child->bad = child->type != TREE_SCALAR;
+        if (child->bad)
+            report_node(report, child, "must be text, a number, true or false");
+    }
+    return good;
+}
+
+static bool lint_passed_by(struct tree_node *node, const cyaml_schema_value_t *schema, struct report *report)
+{
+    return (schema->flags & SCHEMA_FREE_MAP ? lint_free_map : lint_texts)(node, schema, report);
 }
 
 static bool lint_list(struct tree_node *node, const cyaml_schema_value_t *schema, struct report *report)
@@ -154,7 +175,7 @@ static void lint_value(struct tree_node *node, const cyaml_schema_value_t *schem
     static bool (*const checks[CYAML__TYPE_COUNT])(struct tree_node *, const cyaml_schema_value_t *,
                                                    struct report *) = {
         [CYAML_INT] = lint_number,  [CYAML_UINT] = lint_number,   [CYAML_STRING] = lint_text,
-        [CYAML_MAPPING] = lint_map, [CYAML_SEQUENCE] = lint_list, [CYAML_IGNORE] = lint_texts,
+        [CYAML_MAPPING] = lint_map, [CYAML_SEQUENCE] = lint_list, [CYAML_IGNORE] = lint_passed_by,
     };
 
     if ((schema->flags & CYAML_FLAG_OPTIONAL) && tree_is_null(node))

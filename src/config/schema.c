@@ -6,12 +6,15 @@
 
 #define NAME_MAX_SIZE 256
 #define TEXT_MAX_SIZE 4096
+/* As many as fit into a file of keys. */
+#define KEYS_MAX 200000
 
 #define GIVEN CYAML_FLAG_POINTER_NULL
 #define OPTIONAL (CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER_NULL_STR)
 
 #define TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, OPTIONAL, type, member, 1, TEXT_MAX_SIZE)
 #define TEXT_GIVEN(key, type, member) CYAML_FIELD_STRING_PTR(key, GIVEN, type, member, 1, TEXT_MAX_SIZE)
+#define NAME_GIVEN(key, type, member) CYAML_FIELD_STRING_PTR(key, GIVEN, type, member, 1, NAME_MAX_SIZE)
 #define COUNT(key, type, member) CYAML_FIELD_UINT_PTR(key, OPTIONAL, type, member)
 #define GROUP(key, type, member, fields) CYAML_FIELD_MAPPING_PTR(key, OPTIONAL, type, member, fields)
 #define LIST(key, flags, type, member, entry, min, max)                                                      \
@@ -56,14 +59,19 @@ static const cyaml_schema_field_t wait_fields[] = {
     CYAML_FIELD_END,
 };
 
+#define REDIS_FIELDS                                                                                         \
+    TEXT("url", struct raw_redis, url), TEXT("username", struct raw_redis, username),                        \
+        TEXT("password", struct raw_redis, password), COUNT("database", struct raw_redis, database),         \
+        TEXT("prefix", struct raw_redis, prefix), TEXT("deadline", struct raw_redis, deadline),              \
+        TEXT("connect", struct raw_redis, connect)
+
 static const cyaml_schema_field_t redis_fields[] = {
-    TEXT("url", struct raw_redis, url),
-    TEXT("username", struct raw_redis, username),
-    TEXT("password", struct raw_redis, password),
-    COUNT("database", struct raw_redis, database),
-    TEXT("prefix", struct raw_redis, prefix),
-    TEXT("deadline", struct raw_redis, deadline),
-    TEXT("connect", struct raw_redis, connect),
+    REDIS_FIELDS,
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t cache_redis_fields[] = {
+    REDIS_FIELDS,
     TEXT("value", struct raw_redis, value),
     CYAML_FIELD_END,
 };
@@ -77,12 +85,77 @@ static const cyaml_schema_field_t cache_fields[] = {
     TEXT("memory", struct raw_cache, memory),
     TEXT("entry", struct raw_cache, entry),
     TEXT("secret", struct raw_cache, secret),
-    GROUP("redis", struct raw_cache, redis, redis_fields),
+    GROUP("redis", struct raw_cache, redis, cache_redis_fields),
     CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t policy_fields[] = {
     POLICY_FIELDS(struct raw_policy, ),
+    CYAML_FIELD_END,
+};
+
+#define QUOTA_FIELD(key) TEXT(#key, struct raw_quota, key)
+
+static const cyaml_schema_field_t quota_fields[] = {
+    QUOTA_FIELD(requests_per_minute),
+    QUOTA_FIELD(requests_burst),
+    QUOTA_FIELD(tokens_per_minute),
+    QUOTA_FIELD(tokens_burst),
+    QUOTA_FIELD(concurrent),
+    QUOTA_FIELD(tokens_per_day),
+    QUOTA_FIELD(tokens_per_month),
+    QUOTA_FIELD(money_per_day),
+    QUOTA_FIELD(money_per_month),
+    QUOTA_FIELD(on_redis_failure),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t queue_fields[] = {
+    COUNT("length", struct raw_queue, length),
+    TEXT("longest", struct raw_queue, longest),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t price_fields[] = {
+    TEXT("input", struct raw_price, input),
+    TEXT("output", struct raw_price, output),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t key_fields[] = {
+    NAME_GIVEN("name", struct raw_key, name),
+    TEXT("team", struct raw_key, team),
+    TEXT_GIVEN("sha256", struct raw_key, sha256),
+    TEXT("expires", struct raw_key, expires),
+    LIST("models", OPTIONAL, struct raw_key, models, &name_entry, 1, 1000),
+    GROUP("quota", struct raw_key, quota, quota_fields),
+    CYAML_FIELD_IGNORE("metadata", CYAML_FLAG_OPTIONAL | SCHEMA_FREE_MAP),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t key_entry = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_key, key_fields),
+};
+
+static const cyaml_schema_field_t team_fields[] = {
+    NAME_GIVEN("name", struct raw_team, name),
+    COUNT("weight", struct raw_team, weight),
+    GROUP("quota", struct raw_team, quota, quota_fields),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t team_entry = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_team, team_fields),
+};
+
+static const cyaml_schema_field_t admission_fields[] = {
+    GROUP("quota", struct raw_admission, quota, quota_fields),
+    GROUP("redis", struct raw_admission, redis, redis_fields),
+    COUNT("gateways", struct raw_admission, gateways),
+    TEXT("lease", struct raw_admission, lease),
+    TEXT("charge_joined", struct raw_admission, charge_joined),
+    TEXT("charge_hits", struct raw_admission, charge_hits),
+    TEXT("open", struct raw_admission, open),
     CYAML_FIELD_END,
 };
 
@@ -100,6 +173,9 @@ static const cyaml_schema_field_t backend_fields[] = {
     GROUP("timeouts", struct raw_backend, timeouts, wait_fields),
     GROUP("echo", struct raw_backend, echo, echo_fields),
     TEXT("seeds", struct raw_backend, seeds),
+    GROUP("quota", struct raw_backend, quota, quota_fields),
+    GROUP("queue", struct raw_backend, queue, queue_fields),
+    TEXT("pass_through_key", struct raw_backend, pass_through_key),
     CYAML_FIELD_END,
 };
 
@@ -122,6 +198,10 @@ static const cyaml_schema_field_t model_fields[] = {
     GROUP("defaults", struct raw_model, defaults, param_fields),
     GROUP("fixed", struct raw_model, fixed, param_fields),
     GROUP("cache", struct raw_model, cache, policy_fields),
+    GROUP("quota", struct raw_model, quota, quota_fields),
+    GROUP("queue", struct raw_model, queue, queue_fields),
+    GROUP("price", struct raw_model, price, price_fields),
+    COUNT("default_output", struct raw_model, default_output),
     CYAML_FIELD_END,
 };
 
@@ -159,6 +239,10 @@ static const cyaml_schema_field_t root_fields[] = {
     GROUP("limits", struct raw, limits, limit_fields),
     GROUP("timeouts", struct raw, timeouts, timeout_fields),
     GROUP("cache", struct raw, cache, cache_fields),
+    LIST("keys", OPTIONAL, struct raw, keys.list, &key_entry, 0, KEYS_MAX),
+    TEXT("keys_file", struct raw, keys_file),
+    LIST("teams", OPTIONAL, struct raw, teams, &team_entry, 0, 1000),
+    GROUP("admission", struct raw, admission, admission_fields),
     LIST("backends", OPTIONAL, struct raw, backends, &backend_entry, 0, 256),
     LIST("models", OPTIONAL, struct raw, models, &model_entry, 0, 1000),
     LIST("variants", OPTIONAL, struct raw, variants, &variant_entry, 0, 1000),
@@ -167,4 +251,13 @@ static const cyaml_schema_field_t root_fields[] = {
 
 const cyaml_schema_value_t schema_root = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw, root_fields),
+};
+
+static const cyaml_schema_field_t keys_fields[] = {
+    LIST("keys", OPTIONAL, struct raw_keys, list, &key_entry, 0, KEYS_MAX),
+    CYAML_FIELD_END,
+};
+
+const cyaml_schema_value_t schema_keys = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_keys, keys_fields),
 };

@@ -63,6 +63,49 @@ struct raw_redis {
     uint32_t *database;
 };
 
+/* How much may be asked in one scope. */
+struct raw_quota {
+    char *requests_per_minute, *requests_burst, *tokens_per_minute, *tokens_burst, *concurrent;
+    char *tokens_per_day, *tokens_per_month, *money_per_day, *money_per_month;
+    char *on_redis_failure;
+};
+
+struct raw_queue {
+    uint32_t *length;
+    char *longest;
+};
+
+struct raw_price {
+    char *input, *output;
+};
+
+/* `metadata` is any map of scalars: libcyaml passes it by, it is read from the tree. */
+struct raw_key {
+    char *name, *team, *sha256, *expires;
+    char **models;
+    uint32_t models_count;
+    struct raw_quota *quota;
+};
+
+/* A file of keys, and what the main file says of them. */
+struct raw_keys {
+    struct raw_key *list;
+    uint32_t list_count;
+};
+
+struct raw_team {
+    char *name;
+    uint32_t *weight;
+    struct raw_quota *quota;
+};
+
+struct raw_admission {
+    struct raw_quota *quota;
+    struct raw_redis *redis;
+    uint32_t *gateways;
+    char *lease, *charge_joined, *charge_hits, *open;
+};
+
 struct raw_cache {
     struct raw_policy policy;
     char *memory, *entry, *secret;
@@ -75,6 +118,9 @@ struct raw_backend {
     char *seeds;
     struct raw_waits *timeouts;
     struct raw_echo *echo;
+    struct raw_quota *quota;
+    struct raw_queue *queue;
+    char *pass_through_key;
 };
 
 struct raw_model {
@@ -86,6 +132,10 @@ struct raw_model {
     char *upstream;
     struct raw_params *defaults, *fixed;
     struct raw_policy *cache;
+    struct raw_quota *quota;
+    struct raw_queue *queue;
+    struct raw_price *price;
+    uint32_t *default_output;
 };
 
 struct raw_lora {
@@ -108,6 +158,11 @@ struct raw {
     struct raw_limits *limits;
     struct raw_timeouts *timeouts;
     struct raw_cache *cache;
+    struct raw_keys keys;
+    char *keys_file;
+    struct raw_team *teams;
+    uint32_t teams_count;
+    struct raw_admission *admission;
     struct raw_backend *backends;
     uint32_t backends_count;
     struct raw_model *models;
@@ -116,5 +171,10 @@ struct raw {
     uint32_t variants_count;
 };
 
+/* On a CYAML_IGNORE, for the check: any map of scalars. (Without it: text, or a list of texts.) */
+#define SCHEMA_FREE_MAP CYAML_FLAG_BLOCK
+
 /* A pointer to struct raw. */
 extern const cyaml_schema_value_t schema_root;
+/* A file of keys: a pointer to struct raw_keys. */
+extern const cyaml_schema_value_t schema_keys;

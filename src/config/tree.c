@@ -15,7 +15,7 @@ struct tree_reader {
     struct bytes key;              /* read, its value not yet */
     uint32_t key_line;
     bool has_key;
-    uint32_t depth, nodes, documents;
+    uint32_t depth, nodes, most, documents;
 };
 
 static uint32_t line_of(const yaml_event_t *event)
@@ -28,8 +28,8 @@ static bool add(struct tree_reader *reader, enum tree_type type, uint32_t line, 
 {
     struct tree_node *node, *open = reader->open;
 
-    if (++reader->nodes > TREE_NODES_MAX) {
-        report_line(reader->report, line, "more than %d values", TREE_NODES_MAX);
+    if (++reader->nodes > reader->most) {
+        report_line(reader->report, line, "more than %u values", reader->most);
         return false;
     }
     node = arena_zeroed(reader->arena, sizeof(*node));
@@ -178,9 +178,9 @@ static bool run(struct tree_reader *reader, yaml_parser_t *parser, struct bytes 
     return good;
 }
 
-bool tree_read(struct arena *arena, struct bytes text, struct report *report, struct tree_node **ret)
+bool tree_read(struct arena *arena, struct bytes text, uint32_t most, struct report *report, struct tree_node **ret)
 {
-    struct tree_reader reader = {.arena = arena, .report = report};
+    struct tree_reader reader = {.arena = arena, .report = report, .most = most};
     size_t valid = utf8_valid_prefix(text);
     yaml_parser_t parser;
     bool good;

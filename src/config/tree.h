@@ -7,7 +7,6 @@
 #include "config/report.h"
 
 #define TREE_DEPTH_MAX 16
-#define TREE_NODES_MAX 20000
 
 enum tree_type { TREE_SCALAR, TREE_LIST, TREE_MAP };
 
@@ -26,9 +25,9 @@ struct tree_node {
     struct tree_node *next;         /* the next one of the same parent */
 };
 
-/* Read TEXT, which must be one YAML document. False after complaints; *RET is NULL for a document without
- * content. Nodes live in ARENA. */
-bool tree_read(struct arena *arena, struct bytes text, struct report *report, struct tree_node **ret);
+/* Read TEXT, which must be one YAML document of at most MOST values. False after complaints; *RET is NULL for a
+ * document without content. Nodes live in ARENA. */
+bool tree_read(struct arena *arena, struct bytes text, uint32_t most, struct report *report, struct tree_node **ret);
 
 /* The first child of MAP with KEY, or NULL. MAP may be NULL or something else. */
 const struct tree_node *tree_member(const struct tree_node *map, struct bytes key);

@@ -11,6 +11,19 @@ int value_duration(struct bytes text, uint64_t *ret_ms);
 /* "512", "64k", "16m", "1g": powers of 1024. 0, -EINVAL, or -ERANGE. */
 int value_size(struct bytes text, uint64_t *ret);
 
+/* "60", "100k", "2m": powers of 1000. 0, -EINVAL, or -ERANGE. */
+int value_number(struct bytes text, uint64_t *ret);
+
+/* "12.50" in millionths, exactly: at most 12 digits before the point and six after it. 0, -EINVAL, or -ERANGE. */
+int value_money(struct bytes text, uint64_t *ret);
+
+/* "2027-01-01" (its 00:00) or "2027-01-01T12:00:00Z", both UTC, not before 1970, as seconds since then. 0 or
+ * -EINVAL. */
+int value_time(struct bytes text, int64_t *ret_s);
+
+/* Letters, digits and ._-:/@+ only: what may stand in log lines and metrics. */
+bool value_is_name(struct bytes text);
+
 /* TEXT is a number as JSON writes it; *RET_WHOLE: without a fraction and an exponent. */
 bool value_is_number(struct bytes text, bool *ret_whole);
 

@@ -129,7 +129,7 @@ void told_write_error(const struct failure *failure, bool ascii, struct buffer *
 
     buffer_append(out, BYTES("\"error\":{"));
     write_word(out, "message", failure->message.data ? failure->message : BYTES(""), ascii);
-    write_word(out, "type", bytes_of(row->type), ascii);
+    write_word(out, "type", failure->type.data ? failure->type : bytes_of(row->type), ascii);
     write_word(out, "param", failure->param, ascii);
     write_word(out, "code", failure->code.data ? failure->code : bytes_of(row->code), ascii);
     buffer_append_char(out, '}');

@@ -123,6 +123,29 @@ static void append_cache(const struct http_head *head, struct buffer *out)
         number_field(out, BYTES("age: "), head->age_s);
 }
 
+/* "12ms", "1s", "6m0s" */
+static void append_duration(struct buffer *out, uint64_t ms)
+{
+    if (ms < 1000) {
+        buffer_printf(out, "%llums", (unsigned long long)ms);
+        return;
+    }
+    ms = (ms + 999) / 1000;
+    if (ms >= 3600)
+        buffer_printf(out, "%lluh", (unsigned long long)(ms / 3600));
+    if (ms >= 60)
+        buffer_printf(out, "%llum", (unsigned long long)(ms % 3600 / 60));
+    buffer_printf(out, "%llus", (unsigned long long)(ms % 60));
+}
+
+static void append_rate(struct buffer *out, const char *of, const struct http_rate *rate)
+{
+    buffer_printf(out, "x-ratelimit-limit-%s: %llu\r\nx-ratelimit-remaining-%s: %llu\r\nx-ratelimit-reset-%s: ", of,
+                  (unsigned long long)rate->limit, of, (unsigned long long)rate->remaining, of);
+    append_duration(out, rate->reset_ms);
+    buffer_append(out, BYTES("\r\n"));
+}
+
 void http_out_head(const struct http_head *head, struct buffer *out)
 {
     buffer_reserve(out, 512);
@@ -148,6 +171,16 @@ void http_out_head(const struct http_head *head, struct buffer *out)
         buffer_append(out, BYTES("x-should-retry: false\r\n"));
     if (head->cache)
         append_cache(head, out);
+    if (head->requests.told)
+        append_rate(out, "requests", &head->requests);
+    if (head->tokens.told)
+        append_rate(out, "tokens", &head->tokens);
+    if (head->degraded)
+        buffer_append(out, BYTES("x-embergate-admission: degraded\r\n"));
+    if (head->queue_position) {
+        number_field(out, BYTES("x-embergate-queue-position: "), head->queue_position);
+        number_field(out, BYTES("x-embergate-queue-wait-ms: "), head->waited_ms);
+    }
     append_framing(head, out);
     buffer_append(out, BYTES("\r\n"));
 }

@@ -5,6 +5,12 @@
 
 #include "base/buffer.h"
 
+/* A limit per minute, and how much of it is left. */
+struct http_rate {
+    bool told;
+    uint64_t limit, remaining, reset_ms;
+};
+
 struct http_head {
     unsigned status;
     unsigned minor;             /* the client's; a 1.0 client never gets chunks */
@@ -23,6 +29,10 @@ struct http_head {
     struct bytes cache_key;     /* x-embergate-cache-key, or none */
     bool has_age;
     uint32_t age_s;             /* Age */
+    struct http_rate requests, tokens;      /* x-ratelimit-... */
+    bool degraded;              /* x-embergate-admission: degraded */
+    uint32_t queue_position;    /* x-embergate-queue-position, and -wait-ms; 0: it did not wait */
+    uint64_t waited_ms;
 };
 
 /* The whole head with its blank line. Date is the wall clock's, formatted once a second per thread. */

@@ -153,7 +153,8 @@ static void ask_again(struct audits *audits, struct exchange *x, const struct fl
     const struct config_limits *limits = &flow->config->limits;
     struct audit *audit = ALLOC_NEW(struct audit);
     struct flight_plan plan = {
-        .question = x->question, .client = x->dialect->shape, .candidates = healthy, .count = count};
+        .question = x->question, .client = x->dialect->shape, .candidates = healthy, .count = count,
+        .key = x->credential};
 
     audit->audits = audits;
     audits->count++;

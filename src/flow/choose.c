@@ -122,6 +122,7 @@ static enum verdict refuse_model(struct exchange *x)
         return exchange_refuse_text(x, FAIL_UPSTREAM_CONNECT,
                                     "A backend could not be asked which models it has, and no other one has this "
                                     "model. Check that it runs, and its URL.");
+    count = keep_allowed(x, names, count);
     for (uint32_t i = 0; i < count; i++)
         list[i] = names[i].name;
     failure = failure_no_model(x->dialect, &x->arena, x->question->request.model, list, count);
@@ -172,6 +173,20 @@ uint32_t choose_healthy(struct flow *flow, const struct flight_candidate *candid
     return all;
 }
 
+/* A key for some models may not ask about others by the side door: the call has to say a model that it may. */
+static bool may_pass(struct exchange *x)
+{
+    const struct json_doc *doc = &x->question->doc;
+    struct bytes model;
+
+    if (!x->key || x->key->model_count == 0)
+        return true;
+    if (x->verb == HTTP_GET_ || !doc->complete)
+        return false;
+    model = json_text(doc, json_member(doc, json_root(doc), BYTES("model")), &x->question->arena);
+    return model.size && may_ask_model(x, model, model, BYTES_NONE);
+}
+
 static enum verdict pass_on(struct exchange *x)
 {
     const struct config *config = x->flow->config;
@@ -184,10 +199,32 @@ static enum verdict pass_on(struct exchange *x)
         return exchange_refuse_text(x, FAIL_NO_PATH,
                                     "This call needs a Goodfire server, and this gateway has no backend of kind "
                                     "'goodfire'. Completions and logits work with any backend.");
+    if (!may_pass(x))
+        return exchange_refuse_text(x, FAIL_NOT_ALLOWED,
+                                    "Your API key is for some models only, and this call does not name one of them.");
     target->kind = KIND_GOODFIRE;
     x->route = (struct route){.targets = target, .count = 1};
     gather_candidates(x, &(struct wish){0});
     return STEP_NEXT;
+}
+
+static bool is_allowed(const struct exchange *x)
+{
+    struct bytes asked = x->question->request.model;
+
+    return may_ask_model(x, asked, x->route.model ? x->route.model->name : asked,
+                         x->route.variant ? x->route.variant->name : BYTES_NONE);
+}
+
+static enum verdict refuse_permission(struct exchange *x)
+{
+    struct failure failure =
+        failure_make(&x->arena, FAIL_NOT_ALLOWED, "Your API key may not use the model `%.*s`. GET /v1/models lists "
+                                                  "those it may.",
+                     BYTES_ARG(x->question->request.model));
+
+    failure.param = BYTES("model");
+    return exchange_refuse(x, &failure);
 }
 
 enum verdict choose_step(struct exchange *x)
@@ -205,6 +242,8 @@ enum verdict choose_step(struct exchange *x)
             return STEP_WAIT;
         return refuse_model(x);
     }
+    if (!is_allowed(x))
+        return refuse_permission(x);
     if (read_wish(x, &wish, &failure) < 0)
         return exchange_refuse(x, &failure);
     gather_candidates(x, &wish);

@@ -3,7 +3,7 @@
  * (hit), a flight that is under way (join), or this exchange's own (miss). A question that may not be remembered, or
  * whose client wants nothing of it, goes on alone (bypass), and a header says why.
  */
-#include "flow/exchange.h"
+#include "flow/admission.h"
 
 #include "base/clock.h"
 #include "dialect/backend_key.h"
@@ -33,6 +33,10 @@ bool memory_too_old(struct exchange *x)
     reader_deinit(&x->reader);
     x->transcript = transcript_unref(x->transcript);
     memory->control.no_cache = true;
+    memory->outcome = MEMORY_NONE;
+    admission_undo(x->admission);
+    x->admission = NULL;
+    x->limits_begun = false;
     return true;
 }
 
@@ -78,26 +82,27 @@ static bool surely_not(const struct exchange *x)
     return true;
 }
 
-/* Whose answers may be shared. */
+static void digest_scope(struct exchange *x, struct bytes kind, struct bytes name)
+{
+    digest_begin(x->flow->digest);
+    digest_add_text(x->flow->digest, kind);
+    digest_add_text(x->flow->digest, name);
+    digest_end(x->flow->digest, x->memory.scope);
+}
+
+/* Whose answers may be shared. Without keys all are one team; a key without a team shares with nobody. */
 static void make_scope(struct exchange *x)
 {
-    struct flow *flow = x->flow;
     struct memory *memory = &x->memory;
 
-    switch (memory->policy->scope) {
-    case SCOPE_SHARED:
-        memcpy(memory->scope, flow->scope_shared, DIGEST_SIZE);
-        break;
-    case SCOPE_TEAM:
-        memcpy(memory->scope, flow->scope_team, DIGEST_SIZE);
-        break;
-    case SCOPE_TENANT:
-        digest_begin(flow->digest);
-        digest_add_text(flow->digest, BYTES("tenant"));
-        digest_add_text(flow->digest, x->credential);
-        digest_end(flow->digest, memory->scope);
-        break;
-    }
+    if (memory->policy->scope == SCOPE_SHARED)
+        memcpy(memory->scope, x->flow->scope_shared, DIGEST_SIZE);
+    else if (memory->policy->scope == SCOPE_TEAM && !x->key)
+        memcpy(memory->scope, x->flow->scope_team, DIGEST_SIZE);
+    else if (memory->policy->scope == SCOPE_TEAM && x->key->team.size)
+        digest_scope(x, BYTES("team"), x->key->team);
+    else
+        digest_scope(x, BYTES("tenant"), x->credential);
 }
 
 static enum repeat_reason make_key(struct exchange *x)
@@ -169,6 +174,11 @@ static enum memo_verdict ask_memo(struct exchange *x, bool only)
 
 /* --- by its words --- */
 
+static enum verdict found(const struct exchange *x)
+{
+    return x->flow->limited ? STEP_ADMIT : STEP_REPLY;
+}
+
 /* A question whose body was heard before, word for word, from the same client, is the same question: if its answer is
  * there it need not be read. */
 enum verdict recognise_step(struct exchange *x)
@@ -178,12 +188,14 @@ enum verdict recognise_step(struct exchange *x)
     const struct heard_question *heard;
     struct chat_request *request = &x->question->request;
 
-    if (!flow->heard || x->endpoint->kind != ENDPOINT_CHAT || x->question->body.size > RECOGNISED_BYTES ||
+    if (!flow->heard || flow->config->admission.charge_hits || flow->config->admission.charge_joined ||
+        x->endpoint->kind != ENDPOINT_CHAT || x->question->body.size > RECOGNISED_BYTES ||
         memory->control.no_store)
         return STEP_NEXT;
     digest_begin(flow->digest);
     digest_add_text(flow->digest, bytes_of(x->endpoint->path));
     digest_add_text(flow->digest, x->credential);
+    digest_add_u64(flow->digest, x->keyring_number);     /* what the key may ask for is decided anew */
     digest_add_text(flow->digest, buffer_bytes(&x->question->body));
     digest_end(flow->digest, memory->words);
     memory->worded = true;
@@ -201,7 +213,8 @@ enum verdict recognise_step(struct exchange *x)
     request->model = arena_copy(&x->question->arena, heard->asked);
     request->stream = heard->stream;
     request->include_usage = heard->include_usage;
-    return STEP_REPLY;
+    x->route.model = heard->named;
+    return found(x);
 }
 
 static void learn_words(struct exchange *x)
@@ -210,6 +223,7 @@ static void learn_words(struct exchange *x)
     struct heard_question question = {
         .model = x->memory.model,
         .policy = x->memory.policy,
+        .named = x->route.model,
         .asked = request->model,
         .stream = request->stream,
         .include_usage = request->include_usage,
@@ -222,28 +236,8 @@ static void learn_words(struct exchange *x)
 
 /* --- the claim --- */
 
-static enum verdict claim(struct exchange *x)
-{
-    bool only = x->memory.control.only_if_cached;
-
-    if (x->memory.worded)
-        learn_words(x);
-    switch (ask_memo(x, only)) {
-    case MEMO_HIT:
-    case MEMO_JOIN:
-        return STEP_REPLY;
-    case MEMO_LEAD:
-    case MEMO_NONE:
-        break;
-    }
-    x->memory.outcome = MEMORY_MISS;
-    if (!only)
-        return STEP_NEXT;
-    memo_count(x->memory.model, MEMO_COUNT_misses);
-    return x->flow->second ? STEP_NEXT : refuse_uncached(x, "it is not there");
-}
-
-enum verdict claim_step(struct exchange *x)
+/* The key; and where limits depend on it, whether the answer is there already. */
+enum verdict look_step(struct exchange *x)
 {
     struct memory *memory = &x->memory;
     const struct config_model *model = x->route.model;
@@ -260,5 +254,38 @@ enum verdict claim_step(struct exchange *x)
     if (memory->policy->when == CACHE_REPEATABLE && surely_not(x))
         return bypass(x, repeat_reason_name(REPEAT_NOT_ASKED));
     reason = make_key(x);
-    return reason == REPEAT_YES ? claim(x) : bypass(x, repeat_reason_name(reason));
+    if (reason != REPEAT_YES)
+        return bypass(x, repeat_reason_name(reason));
+    if (memory->worded)
+        learn_words(x);
+    if (x->flow->limited)
+        ask_memo(x, true);
+    return STEP_NEXT;
+}
+
+enum verdict claim_step(struct exchange *x)
+{
+    struct memory *memory = &x->memory;
+    bool only = memory->control.only_if_cached;
+
+    if (memory->outcome == MEMORY_BYPASS)
+        return STEP_NEXT;
+    if (memory->outcome == MEMORY_HIT || memory->outcome == MEMORY_JOIN)
+        return STEP_REPLY;
+    switch (ask_memo(x, only)) {
+    case MEMO_HIT:
+        admission_lighten(x->admission, x->flow->config->admission.charge_hits);
+        return STEP_REPLY;
+    case MEMO_JOIN:
+        admission_lighten(x->admission, x->flow->config->admission.charge_joined);
+        return STEP_REPLY;
+    case MEMO_LEAD:
+    case MEMO_NONE:
+        break;
+    }
+    memory->outcome = MEMORY_MISS;
+    if (!only)
+        return STEP_NEXT;
+    memo_count(memory->model, MEMO_COUNT_misses);
+    return x->flow->second ? STEP_NEXT : refuse_uncached(x, "it is not there");
 }

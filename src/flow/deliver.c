@@ -14,6 +14,9 @@
 
 #include <uv.h>
 
+/* Clients that are told to wait longer would hang, or ask at once. */
+#define LONGEST_RETRY_MS 60000
+
 /* --- the ends of writing --- */
 
 /* The answer is complete as far as it goes; the conn is its own again. */
@@ -70,6 +73,24 @@ static void tell_memory(struct exchange *x, struct http_head *head, char key[2 *
     }
 }
 
+static struct http_rate rate_of(const struct scope_line *line)
+{
+    return (struct http_rate){true, line->most, line->remaining, line->reset_ms};
+}
+
+static void tell_limits(struct exchange *x, struct http_head *head)
+{
+    const struct limits_told *told = &x->told;
+
+    if (told->has_requests)
+        head->requests = rate_of(&told->requests);
+    if (told->has_tokens)
+        head->tokens = rate_of(&told->tokens);
+    head->degraded = told->degraded;
+    head->waited_ms = told->waited_ms;
+    head->queue_position = told->position;
+}
+
 static void make_head(struct exchange *x, struct http_head *head, struct buffer *out)
 {
     char key[2 * DIGEST_SIZE];
@@ -77,6 +98,7 @@ static void make_head(struct exchange *x, struct http_head *head, struct buffer 
     head->minor = x->minor;
     head->request_id = (struct bytes){x->id, sizeof(x->id)};
     tell_memory(x, head, key);
+    tell_limits(x, head);
     x->status = head->status;
     x->head_sent = true;
     http_out_head(head, out);
@@ -115,11 +137,11 @@ static void send_refusal(struct exchange *x, const struct failure *failure)
         .content_type = "application/json",
         .allow = failure->kind == FAIL_NO_METHOD ? x->endpoint->allow : NULL,
         .retry_after_ms = failure->retry_after_ms,
-        .no_retry = !row->again,
+        .no_retry = !row->again || failure->retry_after_ms > LONGEST_RETRY_MS,
         .close = !x->may_keep || failure->kind == FAIL_BAD_HTTP || failure->kind == FAIL_DRAINING,
     };
 
-    if (head.retry_after_ms == 0 && (head.status == 429 || head.status == 503))
+    if (head.retry_after_ms == 0 && row->again && (head.status == 429 || head.status == 503))
         head.retry_after_ms = 1000;
     buffer_clear(&x->flow->out, 1 << 20);
     x->dialect->write_failure(failure, &x->flow->out);
@@ -261,14 +283,19 @@ static enum verdict deliver_events(struct exchange *x)
     return STEP_WAIT;
 }
 
+static void begin_stream(struct exchange *x)
+{
+    if (x->stream.dialect || !x->question)
+        return;
+    client_stream_init(&x->stream, x->dialect, &x->question->request, &x->arena, &x->flow->doc);
+    x->streamed = streamed(x);
+}
+
 enum verdict deliver_step(struct exchange *x)
 {
     if (!x->head_sent && memory_too_old(x))
         return STEP_AGAIN;
-    if (!x->stream.dialect && x->question) {
-        client_stream_init(&x->stream, x->dialect, &x->question->request, &x->arena, &x->flow->doc);
-        x->streamed = streamed(x);
-    }
+    begin_stream(x);
     buffer_clear(&x->flow->out, 1 << 20);
     if (x->ending != FRAME_MORE)
         return end_stream(x);
@@ -276,6 +303,14 @@ enum verdict deliver_step(struct exchange *x)
 }
 
 /* --- silence --- */
+
+void deliver_keepalive(struct exchange *x)
+{
+    begin_stream(x);
+    buffer_clear(&x->flow->out, 1 << 20);
+    x->dialect->write_keepalive(&x->stream, &x->flow->out);
+    frame_events(x, FRAME_MORE);
+}
 
 void deliver_tick(uv_timer_t *timer)
 {
@@ -293,8 +328,6 @@ void deliver_tick(uv_timer_t *timer)
         if (now - x->last_write_ms < flow->config->keepalive_ms)
             continue;
         METRICS_COUNT(flow->metrics, keepalives_total);
-        buffer_clear(&flow->out, 1 << 20);
-        x->dialect->write_keepalive(&x->stream, &flow->out);
-        frame_events(x, FRAME_MORE);
+        deliver_keepalive(x);
     }
 }

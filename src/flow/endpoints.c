@@ -23,9 +23,11 @@ static const struct endpoint endpoints[] = {
     {GOODFIRE "features/lookup", ENDPOINT_PASS, "POST", &client_goodfire, 0, false, false},
     {GOODFIRE "features/auto-edits", ENDPOINT_PASS, "POST", &client_goodfire, 0, false, false},
     {GOODFIRE "features/auto-conditional", ENDPOINT_PASS, "POST", &client_goodfire, 0, false, false},
+    {"/v1/usage", ENDPOINT_OWN_USAGE, "GET, HEAD", &client_openai, 0, false, false},
     {"/healthz", ENDPOINT_HEALTH, "GET, HEAD", &client_openai, 0, false, true},
     {"/readyz", ENDPOINT_READY, "GET, HEAD", &client_openai, 0, false, true},
     {"/metrics", ENDPOINT_METRICS, "GET, HEAD", &client_openai, 0, true, true},
+    {"/usage", ENDPOINT_ALL_USAGE, "GET, HEAD", &client_openai, 0, true, true},
     {"/cache", ENDPOINT_CACHE, "GET, HEAD", &client_openai, 0, true, true},
     {"/cache/purge", ENDPOINT_PURGE, "POST", &client_openai, 0, true, true},
 };

@@ -17,6 +17,8 @@ enum endpoint_kind {
     ENDPOINT_METRICS,
     ENDPOINT_CACHE,     /* what the memory holds */
     ENDPOINT_PURGE,
+    ENDPOINT_OWN_USAGE,
+    ENDPOINT_ALL_USAGE,
 };
 
 struct endpoint {

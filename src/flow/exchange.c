@@ -4,7 +4,7 @@
  * Nothing runs an exchange but exchange_run_ready(), once per turn of the loop, after the sockets were served. Whoever
  * has news for one puts it on the ready list, so no step is ever entered twice.
  */
-#include "flow/exchange.h"
+#include "flow/admission.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -46,6 +46,9 @@ static void exchange_end(struct exchange *x)
     }
     list_remove(&x->discovering);
     list_remove(&x->pacing);
+    admission_settle(x->admission, NULL);
+    usage_look_free(x->looking);
+    keyring_unref(x->keyring);
     reader_deinit(&x->reader);
     transcript_unref(x->transcript);
     question_unref(x->question);
@@ -98,6 +101,9 @@ static void exchange_run(struct exchange *x)
             break;
         case STEP_REPLY:
             x->at = steps_deliver;
+            break;
+        case STEP_ADMIT:
+            x->at = steps_limit;
             break;
         case STEP_AGAIN:
             x->at = steps_understand;
@@ -171,7 +177,8 @@ static void on_request(struct conn *conn, const struct http_request *request)
     x->query = request->query.data ? arena_copy(&x->arena, request->query) : BYTES_NONE;
     x->method = arena_copy(&x->arena, request->method_text);
     x->client_id = arena_copy(&x->arena, request->request_id);
-    x->credential = arena_copy(&x->arena, request->authorization.size ? request->authorization : request->api_key);
+    x->credential = arena_copy(
+        &x->arena, request->api_key.size ? request->api_key : keyring_bearer(request->authorization));
     cache_control_read(request->cache_control, &x->memory.control);
     x->verb = request->method;
     x->minor = request->minor;

@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#include "admit/keyring.h"
+#include "admit/scope.h"
 #include "base/list.h"
 #include "chat/question.h"
 #include "chat/transcript.h"
@@ -17,11 +19,29 @@
 #include "upstream/flight.h"
 
 struct audits;
+struct admission;
 struct discovery;
 struct heard;
 struct identities;
 struct paces;
+struct patience;
+struct shared;
+struct usage_look;
 struct variants;
+
+/* Those of the configuration, by index; NULL: without limits. */
+struct scopes {
+    struct scope *gateway;
+    struct scope **teams, **models, **backends;
+};
+
+/* What an answer's head tells of the limits its request is under. */
+struct limits_told {
+    bool has_requests, has_tokens, degraded;
+    struct scope_line requests, tokens;
+    uint64_t waited_ms;
+    uint32_t position;
+};
 
 struct flow {
     uv_loop_t *loop;
@@ -39,6 +59,14 @@ struct flow {
     struct identities *identities;      /* of the backends whose answers are remembered; NULL: none is asked */
     struct variants *variants;
     struct flight_context flights;
+
+    struct keyring *keyring;            /* of keyring_number */
+    unsigned keyring_number;
+    struct digest *plain;               /* for keys */
+    bool limited;                       /* some scope may have limits */
+    struct scopes scopes;
+    struct shared *limits_shared;       /* the books in Redis; or NULL */
+    struct patience *patience;
 
     struct mailbox mailbox;             /* how other threads' transcripts reach this one */
     struct memo *memo;
@@ -73,6 +101,7 @@ enum verdict {
     STEP_NEXT,
     STEP_WAIT,  /* somebody will resume this exchange */
     STEP_REPLY, /* the answer is decided: deliver it */
+    STEP_ADMIT, /* from `limit` on */
     STEP_AGAIN, /* from `understand` on */
     STEP_DONE,  /* a page was written: nothing was taken, go and record */
 };
@@ -106,6 +135,9 @@ struct exchange {
     char id[36];                        /* "req_" and 32 hex digits */
     struct bytes peer, path, query, method, client_id;
     struct bytes credential;            /* what the client showed: a key, or none */
+    struct keyring *keyring;            /* that `key` is of */
+    unsigned keyring_number;
+    const struct config_key *key;       /* who asks; NULL when no keys are asked for */
     enum http_method verb;
     unsigned minor;
     bool may_keep;
@@ -125,6 +157,13 @@ struct exchange {
     struct flight_candidate *candidates;        /* those of the route that can do the steering, in its order */
     uint32_t candidate_count;
     struct memory memory;
+
+    /* its limits */
+    struct admission *admission;        /* NULL: none, or handed to the flight */
+    struct limits_told told;
+    bool limits_begun, limits_asked, patience_over;
+    uint32_t backend_tried;             /* candidates whose places were all taken */
+    struct usage_look *looking;         /* a page of usage that is being made */
 
     /* the answer */
     struct transcript *transcript;
@@ -169,17 +208,48 @@ void exchange_wake_nobody(void *data);
 
 /* --- steps.c --- */
 
-extern const unsigned steps_count, steps_understand, steps_deliver, steps_settle;
+extern const unsigned steps_count, steps_understand, steps_limit, steps_deliver, steps_settle;
 enum verdict steps_run(struct exchange *x);
 
 /* --- the steps with a file of their own --- */
 
+enum verdict authenticate_step(struct exchange *x);     /* authenticate.c */
 enum verdict page_step(struct exchange *x);     /* pages.c */
 enum verdict choose_step(struct exchange *x);   /* choose.c */
 enum verdict recognise_step(struct exchange *x);        /* claim.c */
+enum verdict look_step(struct exchange *x);     /* claim.c */
+enum verdict limit_step(struct exchange *x);    /* limit.c */
 enum verdict claim_step(struct exchange *x);    /* claim.c */
 enum verdict ask_step(struct exchange *x);      /* lead.c */
 enum verdict deliver_step(struct exchange *x);  /* deliver.c */
+
+/* --- authenticate.c --- */
+
+/* X's key may ask for ASKED, which is VARIANT (or none) of MODEL. */
+bool may_ask_model(const struct exchange *x, struct bytes asked, struct bytes model, struct bytes variant);
+
+/* Those of NAMES that X's key may ask for: how many, in front. */
+uint32_t keep_allowed(const struct exchange *x, struct route_name *names, uint32_t count);
+
+/* --- limit.c --- */
+
+struct patience *patience_new(struct flow *flow);
+void patience_close(struct patience *patience, uv_close_cb closed);
+struct patience *patience_free(struct patience *patience);
+
+/* --- limits.c --- */
+
+void limits_init(struct flow *flow);
+/* PATIENCE_CLOSED comes for a handle, CLOSED once for the rest, maybe from inside. */
+void limits_close(struct flow *flow, uv_close_cb patience_closed, void (*closed)(void *data), void *data);
+void limits_deinit(struct flow *flow);
+
+/* --- usage_pages.c --- */
+
+enum verdict own_usage_page(struct exchange *x);
+enum verdict all_usage_page(struct exchange *x);
+/* Fine while it waits. */
+struct usage_look *usage_look_free(struct usage_look *look);
 
 /* --- choose.c --- */
 
@@ -243,6 +313,8 @@ void cache_metrics_write(struct flow *flow, struct buffer *out);
 
 /* A page: one body with a status. */
 void deliver_page(struct exchange *x, unsigned status, const char *content_type, struct bytes body);
+/* One for X, whose answer has not begun or is silent; the head goes before the first. */
+void deliver_keepalive(struct exchange *x);
 /* Keepalives into streams that have been silent; flow's ticker. */
 void deliver_tick(uv_timer_t *timer);
 

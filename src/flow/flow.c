@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "admit/shared.h"
 #include "flow/exchange.h"
 #include "flow/variants.h"
 #include "link/curl_loop.h"
@@ -228,6 +229,7 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     flow->flights.may_retry = on_may_retry;
     flow->flights.data = flow;
     memory_init(flow);
+    limits_init(flow);
     /* The check handle that is started last runs first: what was asked goes to libcurl before its turn, and what it
      * reports in its turn is served right after. */
     uv_check_start(&flow->after, on_check);
@@ -268,7 +270,8 @@ void flow_abort(struct flow *flow)
 bool flow_idle(const struct flow *flow)
 {
     return flow->conns.count == 0 && list_empty(&flow->exchanges) && list_empty(&flow->leads) &&
-           !flight_busy(&flow->flights);
+           !flight_busy(&flow->flights) &&
+           !(flow->limits_shared && shared_is_up(flow->limits_shared) && shared_unsettled(flow->limits_shared));
 }
 
 static void one_closed(struct flow *flow)
@@ -302,7 +305,7 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     flush_lines(flow);
     flow->closed = closed;
     flow->closed_data = data;
-    flow->closing = 7;
+    flow->closing = 9;
     audits_cancel_all(flow->audits);
     leads_cancel_all(flow, &failure);
     flight_cancel_all(&flow->flights, &failure);
@@ -322,10 +325,12 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     uv_close((uv_handle_t *)&flow->flusher, handle_closed);
     paces_close(flow->paces, handle_closed);
     memory_close(flow, memory_closed, flow);
+    limits_close(flow, handle_closed, memory_closed, flow);
 }
 
 struct flow *flow_free(struct flow *flow)
 {
+    limits_deinit(flow);
     memory_deinit(flow);
     paces_free(flow->paces);
     catalog_free(flow->catalog);

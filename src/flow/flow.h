@@ -9,12 +9,23 @@
 
 #include <stdatomic.h>
 
+struct admit;
+struct guard;
+struct keyring;
 struct memo;
+struct queue;
 
 /* What all workers of the process share. */
 struct flow_shared {
     const struct config *config;
     struct memo *memo;
+    struct admit *admit;            /* the scopes and what was used of them */
+    struct admit *shares;           /* the same, of the local share while a shared Redis is away */
+    struct guard *guard;            /* against guessing keys */
+    struct queue **model_queues, **backend_queues;  /* by index; NULL where nobody may wait */
+    uv_mutex_t keyring_lock;
+    struct keyring *keyring;        /* NULL: no keys are asked for */
+    _Atomic unsigned keyring_number;        /* moves with every new keyring */
     struct metrics **sets;          /* one per worker, the administration's included */
     unsigned set_count;
     int64_t started;                /* wall clock, seconds */

@@ -15,6 +15,7 @@ struct heard_question {
     uint8_t key[DIGEST_SIZE], scope[DIGEST_SIZE];
     struct memo_model *model;
     const struct config_cache_policy *policy;
+    const struct config_model *named;       /* the configuration's, for its limits */
     struct bytes asked;         /* the model's name, as asked */
     bool stream, include_usage;
 };

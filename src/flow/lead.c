@@ -3,7 +3,7 @@
  * off. A lead belongs to itself, as a flight does: the exchange that began it may leave, and whoever reads its
  * transcript is served; when nobody reads it any more, it ends.
  */
-#include "flow/exchange.h"
+#include "flow/admission.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -23,6 +23,7 @@ struct lead {
 
 static struct lead *lead_free(struct lead *lead)
 {
+    admission_settle(lead->plan.bill, NULL);
     second_look_away(&lead->look);
     list_remove(&lead->link);
     transcript_unref(lead->transcript);
@@ -41,6 +42,7 @@ static void fail_down(struct flow *flow, const struct flight_plan *plan)
 
     failure.retry_after_ms = 1000;
     METRICS_COUNT(flow->metrics, requests_refused_total);
+    admission_settle(plan->bill, NULL);
     transcript_fail(plan->transcript, &failure);
 }
 
@@ -53,6 +55,9 @@ static void set_off(struct flow *flow, const struct flight_plan *plan)
 
     ask.candidates = healthy;
     ask.count = choose_healthy(flow, plan->candidates, plan->count, healthy, &down);
+    if (ask.count && plan->bill && healthy[0].backend != plan->candidates[0].backend &&
+        !admission_move(plan->bill, healthy[0].backend))
+        ask.count = 0;
     if (ask.count) {
         health_earn(flow->health);
         flight_start(&flow->flights, &ask);
@@ -73,6 +78,9 @@ static void recall(struct lead *lead, const struct stored *found, uint32_t age_m
     facts.recalled = true;
     facts.made_ms = clock_ms() - age_ms;
     transcript_tell(lead->transcript, &facts);
+    admission_lighten(lead->plan.bill, lead->flow->config->admission.charge_hits);
+    admission_settle(lead->plan.bill, &facts);
+    lead->plan.bill = NULL;
     memo_count(lead->memory.model, MEMO_COUNT_recalled);
     while (stored_next(&rest, &event))
         transcript_append(lead->transcript, &event);
@@ -109,6 +117,14 @@ static bool is_good(struct lead *lead, const struct stored *found, uint32_t age_
            !memo_is_outdated(lead->flow->memo, lead->memory.model, &found->facts) && can_be_told(lead, found);
 }
 
+static void set_off_for(struct lead *lead)
+{
+    struct flight_plan plan = lead->plan;
+
+    lead->plan.bill = NULL;
+    set_off(lead->flow, &plan);
+}
+
 static void looked(void *data, const struct stored *found, uint32_t age_ms)
 {
     struct lead *lead = data;
@@ -123,7 +139,7 @@ static void looked(void *data, const struct stored *found, uint32_t age_ms)
     else if (lead->memory.control.only_if_cached)
         transcript_fail(lead->transcript, &failure);
     else
-        set_off(lead->flow, &lead->plan);
+        set_off_for(lead);
     lead_free(lead);
 }
 
@@ -156,6 +172,7 @@ static bool look_first(struct exchange *x, const struct flight_plan *plan)
                     lead->memory.policy->ttl_ms, looked, lead))
         return true;
     transcript_set_writer(lead->transcript, &(struct transcript_writer){0});
+    lead->plan.bill = NULL;
     lead_free(lead);
     return false;
 }
@@ -199,6 +216,7 @@ enum verdict ask_step(struct exchange *x)
         .client = x->dialect->shape,
         .candidates = x->candidates,
         .count = x->candidate_count,
+        .key = arena_copy(&x->question->arena, x->credential),
     };
 
     if (!x->transcript)
@@ -206,12 +224,19 @@ enum verdict ask_step(struct exchange *x)
     plan.transcript = x->transcript;
     if (x->endpoint->kind == ENDPOINT_PASS)
         plan_pass(x, &plan);
+    /* What is made is paid for, whoever reads it. */
+    plan.bill = x->admission;
+    if (x->admission)
+        x->admission->x = NULL;
+    x->admission = NULL;
     if (look_first(x, &plan))
         return STEP_NEXT;
-    if (x->memory.control.only_if_cached)
+    if (x->memory.control.only_if_cached) {
+        admission_settle(plan.bill, NULL);
         return exchange_refuse_text(x, FAIL_NOT_CACHED,
                                     "This answer is not remembered, and the request said Cache-Control: "
                                     "only-if-cached.");
+    }
     set_off(x->flow, &plan);
     return STEP_NEXT;
 }

@@ -92,6 +92,7 @@ static enum verdict models_page(struct exchange *x)
     if (x->flow->config->model_count == 0 && discovery_wait(x->flow, x, 2000))
         return STEP_WAIT;
     count = route_names(x->flow->config, x->flow->catalog, &x->arena, &names);
+    count = keep_allowed(x, names, count);
     if (x->endpoint->kind == ENDPOINT_MODEL)
         return model_page(x, names, count);
     buffer_init(&body);
@@ -146,6 +147,10 @@ enum verdict page_step(struct exchange *x)
         return cache_page(x);
     case ENDPOINT_PURGE:
         return purge_page(x);
+    case ENDPOINT_OWN_USAGE:
+        return own_usage_page(x);
+    case ENDPOINT_ALL_USAGE:
+        return all_usage_page(x);
     default:
         return STEP_NEXT;
     }

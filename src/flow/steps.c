@@ -1,18 +1,21 @@
 /*
  * The walk of one request, top to bottom. Reading this list tells the product.
  *
+ *   authenticate  who asks?
  *   page      is it a page, or a path we do not serve?
  *   body      wait for the whole question
  *   recognise a question heard before, word for word, may be answered from memory at once
  *   understand  the client's language -> chat_request
  *   choose    model -> backends that can do what is asked, steering included
+ *   look      heard before? then nobody need be asked, and that is cheaper
+ *   limit     may this one ask so much?
  *   claim     heard before? hit and join go straight on to deliver
  *   ask       a flight sets off, filling a transcript
  *   deliver   transcript -> client
  *   settle    whatever was taken is given back; a client that left jumps to here
  *   record    one line
  */
-#include "flow/exchange.h"
+#include "flow/admission.h"
 
 #include "base/clock.h"
 
@@ -65,11 +68,23 @@ static enum verdict understand_step(struct exchange *x)
     return r < 0 ? exchange_refuse(x, &failure) : STEP_NEXT;
 }
 
+/* Of an answer that was remembered or joined; one that was made settles with its flight. */
+static void settle_admission(struct exchange *x)
+{
+    struct transcript_facts facts = {.prompt_tokens = -1, .completion_tokens = -1};
+
+    if (x->transcript)
+        facts = transcript_facts(x->transcript);
+    admission_settle(x->admission, &facts);
+    x->admission = NULL;
+}
+
 static enum verdict settle_step(struct exchange *x)
 {
     if (x->conn && x->written)
         conn_set_owner(x->conn, NULL);
     memory_hear(x);
+    settle_admission(x);
     if (x->written)
         audits_consider(x->flow->audits, x);
     reader_deinit(&x->reader);
@@ -150,14 +165,17 @@ static enum verdict record_step(struct exchange *x)
     return STEP_NEXT;
 }
 
-enum { UNDERSTAND = 3, DELIVER = 7, SETTLE = 8 };
+enum { UNDERSTAND = 4, LIMIT = 7, DELIVER = 10, SETTLE = 11 };
 
 static enum verdict (*const steps[])(struct exchange *x) = {
+    authenticate_step,
     page_step,
     body_step,
     recognise_step,
     [UNDERSTAND] = understand_step,
     choose_step,
+    look_step,
+    [LIMIT] = limit_step,
     claim_step,
     ask_step,
     [DELIVER] = deliver_step,
@@ -165,8 +183,8 @@ static enum verdict (*const steps[])(struct exchange *x) = {
     record_step,
 };
 
-const unsigned steps_count = ARRAY_SIZE(steps), steps_understand = UNDERSTAND, steps_deliver = DELIVER,
-               steps_settle = SETTLE;
+const unsigned steps_count = ARRAY_SIZE(steps), steps_understand = UNDERSTAND, steps_limit = LIMIT,
+               steps_deliver = DELIVER, steps_settle = SETTLE;
 
 enum verdict steps_run(struct exchange *x)
 {

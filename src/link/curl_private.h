@@ -82,6 +82,7 @@ struct transfer {
     CURL *easy;
     struct buffer path;
     const struct curl_slist *headers;
+    struct curl_slist *own_header;  /* in front of the target's list, for one request; or NULL */
     bool is_get, is_fresh;
     struct curl_slist *resolve; /* given for this request, or NULL */
     uint32_t address_version;   /* of the address in `resolve` */
@@ -122,6 +123,8 @@ struct transfer *transfer_take(struct transfer_target *target);
 void transfer_give_back(struct transfer *transfer);
 /* An idle one that is in no list. */
 void transfer_free(struct transfer *transfer);
+/* A list of one header with KEY in it, for set_headers(). */
+struct curl_slist *transfer_key_header(struct bytes key);
 void transfer_set_callbacks(struct transfer *transfer);
 
 /* outcome.c: sets `result`, and `reason` unless it is 0. */

@@ -67,8 +67,38 @@ static struct transfer *transfer_new(struct transfer_target *target)
     return transfer;
 }
 
+struct curl_slist *transfer_key_header(struct bytes key)
+{
+    struct curl_slist *list;
+    struct buffer text;
+
+    buffer_init(&text);
+    buffer_append(&text, BYTES("Authorization: Bearer "));
+    buffer_append(&text, key);
+    buffer_append_char(&text, '\0');
+    list = curl_slist_append(NULL, text.data);
+    assert(list);
+    explicit_bzero(text.data, text.size);
+    buffer_deinit(&text);
+    return list;
+}
+
+static void drop_key_header(struct transfer *transfer)
+{
+    struct curl_slist *own = transfer->own_header;
+
+    if (!own)
+        return;
+    SET(transfer->easy, CURLOPT_HTTPHEADER, own->next);
+    transfer->headers = own->next;
+    transfer->own_header = own->next = NULL;
+    explicit_bzero(own->data, strlen(own->data));
+    curl_slist_free_all(own);
+}
+
 void transfer_free(struct transfer *transfer)
 {
+    drop_key_header(transfer);
     curl_easy_cleanup(transfer->easy);
     curl_slist_free_all(transfer->resolve);
     buffer_deinit(&transfer->path);
@@ -99,6 +129,7 @@ void transfer_give_back(struct transfer *transfer)
     target->live--;
     loop->running--;
     transfer->state = TRANSFER_IDLE;
+    drop_key_header(transfer);
     if (loop->idle_handles >= loop->idle_limit) {
         transfer_free(transfer);
         return;

@@ -295,6 +295,11 @@ static void set_headers(struct transfer *transfer, const struct transfer_request
     int kind = request->get ? HEADERS_GET : request->event_stream ? HEADERS_ASK_STREAM : HEADERS_ASK;
     struct curl_slist *headers = transfer->target->headers[kind];
 
+    if (request->key.size) {
+        transfer->own_header = transfer_key_header(request->key);
+        transfer->own_header->next = headers;
+        headers = transfer->own_header;
+    }
     if (headers != transfer->headers)
         SET(transfer->easy, CURLOPT_HTTPHEADER, headers);
     transfer->headers = headers;

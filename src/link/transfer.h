@@ -44,6 +44,7 @@ struct transfer_request {
     struct bytes body;      /* must stay until the transfer ended */
     bool fresh;             /* do not use a pooled connection */
     bool event_stream;      /* Accept: text/event-stream */
+    struct bytes key;       /* sent as this request's own Authorization: Bearer; none: the target's */
 };
 
 struct transfer_head {

@@ -41,6 +41,15 @@
     X(redis_away_total, "counter", "Looks not made because Redis was away")                                  \
     X(redis_stored_total, "counter", "Answers written to Redis")                                             \
     X(redis_store_failed_total, "counter", "Answers that could not be written to Redis")                     \
+    X(limits_refused_total, "counter", "Requests refused because a limit was reached")                       \
+    X(queued_total, "counter", "Requests that waited for a place")                                           \
+    X(limits_asked_total, "counter", "Decisions about limits made by Redis")                                 \
+    X(limits_known_total, "counter", "Refusals that Redis need not be asked for")                            \
+    X(limits_degraded_total, "counter", "Decisions about shared limits made without Redis")                  \
+    X(limits_opened_total, "counter", "Of these: let through")                                               \
+    X(limits_closed_total, "counter", "Of these: refused")                                                   \
+    X(limits_local_total, "counter", "Of these: decided by the local share")                                 \
+    X(limits_dropped_total, "counter", "Settlements that Redis was never told")                              \
     X(log_lines_dropped_total, "counter", "Request lines lost because nobody took them")                     \
     X(idle_handles, "gauge", "Easy handles on the free lists")
 

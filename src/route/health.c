@@ -54,17 +54,23 @@ void health_rest(struct health *health, uint32_t backend, uint64_t now, uint32_t
     health->states[backend].rest_until = now + ms;
 }
 
+enum health_state health_look(const struct health *health, uint32_t backend, uint64_t now)
+{
+    const struct state *state = &health->states[backend];
+
+    if (state->unreachable >= DOWN_AFTER)
+        return now < state->probe_at ? HEALTH_DOWN : HEALTH_GOOD;
+    return now < state->rest_until ? HEALTH_RESTING : HEALTH_GOOD;
+}
+
 enum health_state health_ask(struct health *health, uint32_t backend, uint64_t now)
 {
     struct state *state = &health->states[backend];
+    enum health_state found = health_look(health, backend, now);
 
-    if (state->unreachable >= DOWN_AFTER) {
-        if (now < state->probe_at)
-            return HEALTH_DOWN;
+    if (found == HEALTH_GOOD && state->unreachable >= DOWN_AFTER)
         state->probe_at = now + PROBE_MS;
-        return HEALTH_GOOD;
-    }
-    return now < state->rest_until ? HEALTH_RESTING : HEALTH_GOOD;
+    return found;
 }
 
 void health_earn(struct health *health)

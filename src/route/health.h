@@ -23,6 +23,8 @@ void health_reached(struct health *health, uint32_t backend);
 void health_unreachable(struct health *health, uint32_t backend, uint64_t now);
 /* It wants to be left alone for MS. */
 void health_rest(struct health *health, uint32_t backend, uint64_t now, uint32_t ms);
+/* The same without letting anybody through: for putting backends in order. */
+enum health_state health_look(const struct health *health, uint32_t backend, uint64_t now);
 /* Asking this about a backend that is down lets one caller a second through, as HEALTH_GOOD: it finds out, and goes on
  * to the next backend if nothing changed. */
 enum health_state health_ask(struct health *health, uint32_t backend, uint64_t now);

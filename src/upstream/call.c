@@ -215,6 +215,7 @@ static void ask(struct call *call)
         .body = request->body,
         .fresh = request->fresh,
         .event_stream = request->event_stream,
+        .key = request->key,
     };
 
     call->transfer = transfer_start(call->upstream->target, &wire, &transfer_events, call);
@@ -309,7 +310,7 @@ struct upstream *upstream_new(uv_loop_t *loop, struct curl_loop *curl, const str
         .host = backend->host,
         .port = backend->port,
         .unix_path = backend->unix_path,
-        .api_key = backend->api_key,
+        .api_key = backend->pass_through_key ? BYTES_NONE : backend->api_key,
         .ca_file = backend->ca_file,
         .connect_ms = backend->timeouts.connect,
     };

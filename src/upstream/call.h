@@ -21,6 +21,7 @@ struct call_request {
     struct bytes path, body;    /* must stay until the call ended */
     bool event_stream;
     bool fresh;                 /* on a new connection */
+    struct bytes key;           /* instead of the backend's own, must stay until the call ended; or none */
     /* `connect` includes looking up the name; `first_byte` begins with the connection. first_byte 0: only `connect` and
      * `total` count. */
     struct config_timeouts timeouts;

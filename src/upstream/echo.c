@@ -81,6 +81,12 @@ static void write_logprobs(const struct echo *echo, unsigned from, unsigned to, 
     buffer_append_text(out, "],\"refusal\":null}");
 }
 
+void echo_usage(const struct echo *echo, int64_t *ret_prompt, int64_t *ret_completion)
+{
+    *ret_prompt = echo->prompt_tokens;
+    *ret_completion = (int64_t)echo->tokens.count * echo->choices;
+}
+
 static void write_usage(const struct echo *echo, struct buffer *out)
 {
     int64_t completion = (int64_t)echo->tokens.count * echo->choices;

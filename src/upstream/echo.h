@@ -27,6 +27,8 @@ struct echo;
  * echo), unless echo_cancel() came first. NULL with a failure when the question cannot be answered. */
 struct echo *echo_start(uv_loop_t *loop, const struct echo_question *question, struct transcript *transcript,
                         void (*ended)(void *data), void *data, struct failure *ret_failure);
+/* What it says it used. */
+void echo_usage(const struct echo *echo, int64_t *ret_prompt, int64_t *ret_completion);
 struct echo *echo_cancel(struct echo *echo);
 /* The transcript has room again. */
 void echo_resume(struct echo *echo);

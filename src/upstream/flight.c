@@ -37,6 +37,21 @@ void flight_note(struct flight *flight, enum flight_note note, const struct fail
     flight->context->note(flight->context->data, note, flight_candidate(flight)->backend, failure);
 }
 
+/* Whatever is known by now: of a flight that is given up, the tokens that an answer told so far. */
+static void settle_bill(struct flight *flight)
+{
+    void *bill = flight->bill;
+
+    flight->bill = NULL;
+    if (!bill)
+        return;
+    if (flight->reading && flight->transcript) {
+        flight->facts.prompt_tokens = flight->answer.prompt_tokens;
+        flight->facts.completion_tokens = flight->answer.completion_tokens;
+    }
+    flight->context->settle(flight->context->data, bill, &flight->facts);
+}
+
 struct flight *flight_free(struct flight *flight)
 {
     list_remove(&flight->link);
@@ -44,6 +59,7 @@ struct flight *flight_free(struct flight *flight)
         flight_note(flight, FLIGHT_CALL_ENDED, NULL);
     flight->call = call_cancel(flight->call);
     flight->echo = echo_cancel(flight->echo);
+    settle_bill(flight);
     flight_listen_reset(flight);
     logits_free(flight->talk);
     buffer_deinit(&flight->body);
@@ -78,6 +94,7 @@ void flight_send(struct flight *flight, bool fresh)
         .body = flight->asked.body,
         .event_stream = flight->stage == STAGE_ANSWER && flight->question->request.stream,
         .fresh = fresh,
+        .key = flight_candidate(flight)->backend->pass_through_key ? flight->key : BYTES_NONE,
         .timeouts = timeouts_of(flight),
     };
 
@@ -110,6 +127,7 @@ static void echo_ended(void *data)
 {
     struct flight *flight = data;
 
+    echo_usage(flight->echo, &flight->facts.prompt_tokens, &flight->facts.completion_tokens);
     flight->echo = NULL;
     flight_finished(flight);
 }
@@ -222,6 +240,7 @@ void flight_finished(struct flight *flight)
     struct transcript *transcript = flight->transcript;
 
     tell_end(flight);
+    settle_bill(flight);
     flight->transcript = NULL;
     if (transcript_status(transcript) == TRANSCRIPT_GROWING)
         transcript_finish(transcript);
@@ -260,6 +279,19 @@ static bool may_ask_another(struct flight *flight, const struct failure *failure
     }
 }
 
+/* To the next candidate that whoever pays may ask. False: there is none. */
+static bool move_on(struct flight *flight)
+{
+    struct flight_context *context = flight->context;
+
+    while (flight->at + 1 < flight->count) {
+        flight->at++;
+        if (!flight->bill || context->may_move(context->data, flight->bill, flight_candidate(flight)->backend))
+            return true;
+    }
+    return false;
+}
+
 void flight_failed(struct flight *flight, const struct failure *failure)
 {
     assert(flight->transcript);
@@ -271,9 +303,10 @@ void flight_failed(struct flight *flight, const struct failure *failure)
         flight_note(flight, FLIGHT_FAILOVER, failure);
         logits_free(flight->talk);
         flight->talk = NULL;
-        flight->at++;
-        ask_candidate(flight);
-        return;
+        if (move_on(flight)) {
+            ask_candidate(flight);
+            return;
+        }
     }
     if (transcript_status(flight->transcript) == TRANSCRIPT_GROWING)
         transcript_fail(flight->transcript, failure);
@@ -317,6 +350,8 @@ void flight_start(struct flight_context *context, const struct flight_plan *plan
     flight->count = plan->count;
     flight->pass_path = plan->pass_path;
     flight->pass_get = plan->pass_get;
+    flight->bill = plan->bill;
+    flight->key = arena_copy(&flight->arena, plan->key);
     transcript_set_writer(flight->transcript, &(struct transcript_writer){drained, abandoned, flight});
     ask_candidate(flight);
 }

@@ -34,6 +34,10 @@ struct flight_context {
                  const struct failure *failure);
     /* May one more backend be asked after one answered that it cannot? */
     bool (*may_retry)(void *data);
+    /* BACKEND is to be asked instead of the one before: false when whoever pays may not. */
+    bool (*may_move)(void *data, void *bill, const struct config_backend *backend);
+    /* A flight is over, whichever way: its BILL, once. May not call back into the flight. */
+    void (*settle)(void *data, void *bill, const struct transcript_facts *facts);
     void *data;
 };
 
@@ -55,6 +59,8 @@ struct flight_plan {
     /* Pass the question on as it is to this path of the first candidate, and the answer back. */
     struct bytes pass_path;
     bool pass_get;
+    struct bytes key;               /* what the client showed, for a backend that gets it passed through */
+    void *bill;                     /* for the context's `settle` when the flight is over; or NULL */
 };
 
 /* The context stays where it is until deinit. */

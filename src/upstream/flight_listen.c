@@ -49,6 +49,7 @@ static bool take_event(struct flight *flight, const struct sse_event *event)
         return true;
     switch (backend_read_event(&flight->answer, event->name, event->data, &told, &failure)) {
     case BACKEND_EVENT:
+        flight->facts.chunks += told.kind == EVENT_CHUNK;
         if (!transcript_append(flight->transcript, &told) && flight->call && !flight->paused) {
             flight->paused = true;
             flight_note(flight, FLIGHT_PAUSED, NULL);

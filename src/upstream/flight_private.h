@@ -25,6 +25,8 @@ struct flight {
     struct transcript *transcript;  /* NULL once it ended */
     enum chat_shape client;
     struct transcript_facts facts;
+    void *bill;
+    struct bytes key;
 
     struct flight_candidate *candidates;
     unsigned count, at;

@@ -37,11 +37,52 @@ static void check_cache(const struct config_cache *cache)
     require(redis->database <= CONFIG_DATABASE_MAX);
 }
 
+static void check_quota(const struct config_quota *quota)
+{
+    require(!quota->requests_per_minute == !quota->requests_burst && !quota->tokens_per_minute == !quota->tokens_burst);
+    require(quota->requests_burst <= quota->requests_per_minute * 1440);
+    require(quota->tokens_burst <= quota->tokens_per_minute * 1440);
+    require(quota->any || (!quota->tokens_per_minute && !quota->concurrent && !quota->money_per_month));
+    require(quota->on_redis_failure <= REDIS_FAILURE_CLOSED);
+}
+
+static void check_keys(const struct config *config)
+{
+    for (uint32_t i = 0; config->keys && i < config->keys->count; i++) {
+        const struct config_key *key = &config->keys->list[i];
+
+        require(key->name.size && (!key->metadata.size || bytes_end_with(key->metadata, BYTES("}"))));
+        check_quota(&key->quota);
+        for (uint32_t j = 0; j < key->model_count; j++)
+            require(!config->model_count || config_find_model(config, key->models[j]) ||
+                    config_find_variant(config, key->models[j]));
+    }
+}
+
+static void check_admission(const struct config *config)
+{
+    const struct config_admission *admission = &config->admission;
+
+    check_quota(&admission->quota);
+    check_keys(config);
+    require(admission->gateways && admission->lease_ms >= 1000 && admission->redis.deadline_ms);
+    require(admission->redis.used == (admission->redis.host.size || admission->redis.unix_path.size));
+    for (uint32_t i = 0; i < config->team_count; i++) {
+        require(config->teams[i].weight && config->teams[i].name.size);
+        check_quota(&config->teams[i].quota);
+    }
+    for (uint32_t i = 0; i < config->listen_count; i++)
+        require(config->keys || config->keys_file.size || admission->open || config->listen[i].unix_path.size ||
+                bytes_start_with(config->listen[i].host, BYTES("127.")) ||
+                bytes_equal(config->listen[i].host, BYTES("::1")));
+}
+
 static void check_good(const struct config *config)
 {
     require(config->references == 1 && config->listen_count && config->workers && config->backend_count);
     require(config->limits.low_water < config->limits.high_water);
     check_cache(&config->cache);
+    check_admission(config);
     for (uint32_t i = 0; i < config->backend_count; i++) {
         const struct config_backend *backend = &config->backends[i];
 
@@ -49,11 +90,16 @@ static void check_good(const struct config *config)
         require(backend->kind == KIND_ECHO || backend->unix_path.size ||
                 (backend->host.size && backend->port));
         require(!bytes_end_with(backend->root, BYTES("/")));
+        check_quota(&backend->quota);
+        require(!backend->queue.length || backend->quota.concurrent);
     }
     for (uint32_t i = 0; i < config->model_count; i++) {
         require(config->models[i].backend_count && config->models[i].upstream.size);
         require(config_find_model(config, config->models[i].name) == &config->models[i]);
         check_policy(&config->models[i].cache);
+        check_quota(&config->models[i].quota);
+        require(!config->models[i].queue.length || config->models[i].quota.concurrent);
+        require(config->models[i].default_output);
     }
     for (uint32_t i = 0; i < config->variant_count; i++)
         require(config->variants[i].model < config->model_count && config->variants[i].name.size);
@@ -75,11 +121,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct bytes text = {(const char *)data, size};
+    static const struct config anything;
     struct config *config = NULL;
+    struct config_keys *keys = NULL;
     struct buffer errors;
     int r;
 
     buffer_init(&errors);
+    r = config_read_keys_text("keys.yaml", text, &anything, &errors, &keys);
+    require((r == 0) == (errors.size == 0) && (r == 0) == (keys != NULL));
+    config_keys_unref(keys);
+    buffer_clear(&errors, errors.capacity);
     r = config_read_text("fuzz.yaml", "/nonexistent", text, NULL, &errors, &config);
     require((r == 0) == (errors.size == 0) && (r == 0) == (config != NULL));
     /* What passed the check must load, and a secret is not told (unless the input is these very words; a key that holds

@@ -22,7 +22,8 @@ ALLOCATORS = ["malloc", "calloc", "realloc", "free", "strdup", "strndup", "reall
 
 # A folder includes only what stands to its left; folders of one place do not include each other.
 ORDER = [{"base"}, {"json", "link"}, {"config", "chat"}, {"dialect"},
-         {"entry", "admit", "memo", "route", "upstream", "record"}, {"flow"}, {"worker", "cache_table"}, {"cache_command"}, {"main"}]
+         {"entry", "admit", "memo", "route", "upstream", "record"}, {"flow"}, {"worker", "cache_table", "key_file", "gateway_shared", "gateway_keys"},
+         {"cache_command", "key_command"}, {"main"}]
 PLACE = {name: place for place, names in enumerate(ORDER) for name in names}
 
 DOORS = {

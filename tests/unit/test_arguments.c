@@ -82,6 +82,7 @@ static void mistakes_are_named(void **state)
         {{"--workers", "1025"}, "--workers must be a number from 1 to 1024\n"},
         {{"a.yaml"}, "unexpected argument a.yaml (a file is given with -c FILE)\n"},
         {{"-c", "a", "cache"}, "unexpected argument cache (it must come first: embergate cache stats -c FILE)\n"},
+        {{"-c", "a", "key"}, "unexpected argument key (it must come first: embergate key new --name NAME)\n"},
         {{"-xyc", "a"}, "unknown option -x\nunknown option -y\n"},
     };
 

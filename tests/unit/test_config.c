@@ -333,13 +333,13 @@ static void bad_controllers_are_named(void **state)
 static void the_command_line_has_the_last_word(void **state)
 {
     const char *urls[] = {"http://127.0.0.1:8000/v1", "https://h/x/v1", "unix:/run/l.sock", "http://[::1]"};
-    const struct config_overrides overrides = {"[::]:1", "off", urls, ARRAY_SIZE(urls), 2};
+    const struct config_overrides overrides = {"[::1]:1", "off", urls, ARRAY_SIZE(urls), 2};
     struct config *config = read_good(MODEL "variants: [{name: v, model: gone, adapter: x}]\nworkers: 9\n"
                                             "timeouts: {connect: 1s}\nlisten: [127.0.0.1:5]\n",
                                       &overrides);
 
     assert_int_equal(config->listen_count, 1);
-    assert_text(config->listen[0].host, "::");
+    assert_text(config->listen[0].host, "::1");
     assert_false(config->has_admin);
     assert_int_equal(config->workers, 2);
     assert_int_equal(config->model_count, 0);

@@ -11,6 +11,8 @@
 #define ECHO_BACKEND "backends: [{name: local, kind: echo}]\n"
 #define ECHO_MODEL ECHO_BACKEND "models:\n  - name: echo\n    backends: [local]\n"
 
+#define ZEROS "000000000000000000000000000000000000000000000000000000000000000"
+
 struct bad_file {
     const char *text, *errors;
 };
@@ -105,6 +107,46 @@ static void all_is_told_at_once(void **state)
          "gate.yaml:3: models[0].cache.entry: unknown key\n"
          "gate.yaml:3: models[0].backends[0]: no backend is called \"far\"\n"
          "gate.yaml:3: models[0].cache.audit: must be a number from 0 to 1, such as 0.01\n"},
+        {"listen: ['0.0.0.0:1']\n"
+         "keys:\n"
+         "  - {nmae: a b, team: t, sha256: eg-secret, expires: soon, models: [m, x], metadata: {a: [1], b: {}, a: 2}}\n"
+         "  - {name: b, sha256: " ZEROS "1, quota: {request_per_minute: 1q, tokens_burst: 5, concurrent: 0}}\n"
+         "  - 5\n"
+         "teams: [{name: u, weight: 0}, {name: u, weight: 2000, quota: []}]\n"
+         "admission: {lease: 1h, gateways: 0, open: perhaps, redis: {value: 1k}, quota: {money_per_day: 1.2345678}}\n"
+         "backends: [{name: local, kind: echo, queue: {length: 1}, pass_through_key: 1}]\n"
+         "models: [{name: m, backends: [local], price: {input: -1}, default_output: 0, queue: {longest: 2h}}]\n",
+         "gate.yaml:3: keys[0].nmae: unknown key; did you mean \"name\"?\n"
+         "gate.yaml:3: keys[0].metadata.a: must be text, a number, true or false\n"
+         "gate.yaml:3: keys[0].metadata.b: must be text, a number, true or false\n"
+         "gate.yaml:3: keys[0].name: may hold letters, digits and ._-:/@+ only\n"
+         "gate.yaml:3: keys[0].team: no entry of teams is called \"t\"\n"
+         "gate.yaml:3: keys[0].sha256: must be 64 hex digits: the SHA-256 of a key, as embergate key hash tells it\n"
+         "gate.yaml:3: keys[0].expires: must be a date such as 2027-01-01 or 2027-01-01T12:00:00Z, not \"soon\"\n"
+         "gate.yaml:3: keys[0].models[1]: no entry of models or variants is called \"x\"\n"
+         "gate.yaml:3: keys[0].metadata.a: stands here twice, first in line 3\n"
+         "gate.yaml:4: keys[1].quota.request_per_minute: unknown key; did you mean \"requests_per_minute\"?\n"
+         "gate.yaml:4: keys[1].quota.requests_per_minute: must be a number such as 60, 100k or 2m, not \"1q\"\n"
+         "gate.yaml:4: keys[1].quota.tokens_burst: needs tokens_per_minute\n"
+         "gate.yaml:4: keys[1].quota.concurrent: must be from 1 to 1000000\n"
+         "gate.yaml:5: keys[2]: must be a map of keys and values\n"
+         "gate.yaml:6: teams[1].quota: must be a map of keys and values\n"
+         "gate.yaml:6: teams[0].weight: must be from 1 to 1000\n"
+         "gate.yaml:6: teams[1].weight: must be from 1 to 1000\n"
+         "gate.yaml:6: teams[1].name: \"u\" is already the name of a team, see line 6\n"
+         "gate.yaml:7: admission.redis.value: unknown key\n"
+         "gate.yaml:7: admission.quota.money_per_day: must be an amount such as 12.50, with at most six decimals, not "
+         "\"1.2345678\"\n"
+         "gate.yaml:7: admission.redis.url: is missing\n"
+         "gate.yaml:7: admission.gateways: must be from 1 to 1000\n"
+         "gate.yaml:7: admission.lease: must be from 1s to 10m\n"
+         "gate.yaml:7: admission.open: must be true or false, not \"perhaps\"\n"
+         "gate.yaml:8: backends[0].queue: needs quota.concurrent: it is a place among these that is waited for\n"
+         "gate.yaml:8: backends[0].pass_through_key: must be true or false, not \"1\"\n"
+         "gate.yaml:9: models[0].queue.longest: must be from 1ms to 1h\n"
+         "gate.yaml:9: models[0].queue: needs quota.concurrent: it is a place among these that is waited for\n"
+         "gate.yaml:9: models[0].price.input: must be an amount such as 12.50, with at most six decimals, not \"-1\"\n"
+         "gate.yaml:9: models[0].default_output: must be from 1 to 2147483647\n"},
     };
 
     unsetenv("TEST_GONE");
@@ -152,6 +194,22 @@ static void nothing_is_told_that_only_follows(void **state)
          "gate.yaml:5: models: stands here twice, first in line 2\n"
          "gate.yaml:6: variants[0].controller: must be text\n"
          "gate.yaml:6: variants[1]: must be a map of keys and values\n"},
+        {ECHO_BACKEND "listen: ['0.0.0.0:1']\nkeys: {}\n", "gate.yaml:3: keys: must be a list\n"},
+        {ECHO_BACKEND "listen: ['0.0.0.0:1']\nadmission: [open]\n",
+         "gate.yaml:3: admission: must be a map of keys and values\n"},
+        {ECHO_BACKEND "listen: ['0.0.0.0:1']\nkeys: [{sha256: x}]\n",
+         "gate.yaml:3: keys[0].name: is missing\n"
+         "gate.yaml:3: keys[0].sha256: must be 64 hex digits: the SHA-256 of a key, as embergate key hash tells it\n"},
+        {ECHO_BACKEND "teams: [{nmae: a}, 5]\nkeys: [{name: k, team: b, sha256: " ZEROS "2}]\n",
+         "gate.yaml:2: teams[0].nmae: unknown key; did you mean \"name\"?\n"
+         "gate.yaml:2: teams[1]: must be a map of keys and values\n"},
+        {ECHO_MODEL "variants: [v]\nkeys: [{name: k, models: [b], sha256: " ZEROS "2}]\n",
+         "gate.yaml:5: variants[0]: must be a map of keys and values\n"},
+        {ECHO_MODEL "    queue: {}\n    quota: {concurrent: [4], tokens_per_minute: x, tokens_burst: 4}\n",
+         "gate.yaml:6: models[0].quota.concurrent: must be text\n"
+         "gate.yaml:6: models[0].quota.tokens_per_minute: must be a number such as 60, 100k or 2m, not \"x\"\n"},
+        {ECHO_MODEL "    queue: {longest: 1s}\n    quota: 4\n",
+         "gate.yaml:6: models[0].quota: must be a map of keys and values\n"},
         {"backends: [{name: \"\xc3\xa9\\x85\\U0001f600\", kind: echo}]\nmodels: 5\n",
          "gate.yaml:1: backends[0].name: may hold letters, digits and ._-:/@+ only\n"
          "gate.yaml:2: models: must be a list\n"},

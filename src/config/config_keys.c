@@ -1,0 +1,60 @@
+/*
+ * The keys of a file of their own: read like the main file, and again and again while the gateway runs.
+ */
+#include "base/alloc.h"
+#include "config/build.h"
+#include "config/file.h"
+#include "config/load.h"
+
+#include <stdatomic.h>
+
+int config_read_keys_text(const char *name, struct bytes text, const struct config *config, struct buffer *errors,
+                          struct config_keys **ret)
+{
+    static const struct load_form form = {&schema_keys, FILE_KEYS_SIZE_MAX, 1000000};
+    static const struct raw_keys none;
+    struct build build = {.known = config, .folder = "."};
+    struct config_keys *keys = NULL;
+    struct load load;
+
+    if (load_init(&load, &form, name, text)) {
+        build.report = &load.report;
+        keys = build_keys(&build, load.raw ? load.raw : &none, tree_member(load.root, BYTES("keys")));
+    }
+    if (!report_clean(&load.report))
+        keys = config_keys_unref(keys);
+    load_deinit(&load, errors);
+    if (!keys)
+        return CONFIG_E_BAD;
+    *ret = keys;
+    return 0;
+}
+
+int config_read_keys(const char *path, const struct config *config, struct buffer *errors, struct config_keys **ret)
+{
+    struct buffer text;
+    int r;
+
+    buffer_init(&text);
+    r = file_read(path, true, FILE_KEYS_SIZE_MAX, &text);
+    if (r < 0)
+        buffer_printf(errors, "%s: %s\n", path, file_error_text(r, FILE_KEYS_SIZE_MAX));
+    else
+        r = config_read_keys_text(path, buffer_bytes(&text), config, errors, ret);
+    buffer_deinit(&text);
+    return r;
+}
+
+struct config_keys *config_keys_ref(struct config_keys *keys)
+{
+    atomic_fetch_add_explicit(&keys->references, 1, memory_order_relaxed);
+    return keys;
+}
+
+struct config_keys *config_keys_unref(struct config_keys *keys)
+{
+    if (!keys || atomic_fetch_sub_explicit(&keys->references, 1, memory_order_acq_rel) > 1)
+        return NULL;
+    arena_deinit(&keys->arena);
+    return alloc_free(keys);
+}

@@ -1,0 +1,145 @@
+/*
+ * The corridor's side of admission: the scopes of the configuration, the shared books in Redis, and what is counted and
+ * said of them.
+ */
+#include "flow/admission.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+
+static void say(const char *what, struct bytes text)
+{
+    log_line("embergate: redis of the limits: %s%s%.*s", what, text.size ? ": " : "", BYTES_ARG(text));
+}
+
+static void on_news(void *data, enum shared_news news, struct bytes text)
+{
+    struct metrics *metrics = ((struct flow *)data)->metrics;
+
+    switch (news) {
+    case SHARED_ASKED:
+        METRICS_COUNT(metrics, limits_asked_total);
+        break;
+    case SHARED_KNOWN:
+        METRICS_COUNT(metrics, limits_known_total);
+        break;
+    case SHARED_TIMEOUT:
+    case SHARED_ERROR:
+    case SHARED_AWAY:
+        METRICS_COUNT(metrics, limits_degraded_total);
+        break;
+    case SHARED_OPENED:
+        METRICS_COUNT(metrics, limits_opened_total);
+        break;
+    case SHARED_CLOSED:
+        METRICS_COUNT(metrics, limits_closed_total);
+        break;
+    case SHARED_LOCAL:
+        METRICS_COUNT(metrics, limits_local_total);
+        break;
+    case SHARED_DROPPED:
+        METRICS_COUNT(metrics, limits_dropped_total);
+        break;
+    case SHARED_UP:
+        say("connected", text);
+        break;
+    case SHARED_DOWN:
+        say("away; each limit does as its on_redis_failure says", text);
+        break;
+    }
+}
+
+static void find_scopes(struct flow *flow)
+{
+    const struct config *config = flow->config;
+    struct admit *admit = flow->shared->admit;
+    struct scopes *scopes = &flow->scopes;
+
+    scopes->teams = alloc_zeroed((config->team_count + 1) * sizeof(struct scope *));
+    scopes->models = alloc_zeroed((config->model_count + 1) * sizeof(struct scope *));
+    scopes->backends = alloc_zeroed((config->backend_count + 1) * sizeof(struct scope *));
+    scopes->gateway = admit_scope(admit, SCOPE_OF_GATEWAY, BYTES_NONE, &config->admission.quota);
+    flow->limited = scopes->gateway != NULL || config->keys || config->keys_file.size;
+    for (uint32_t i = 0; i < config->team_count; i++) {
+        scopes->teams[i] =
+            admit_scope(admit, SCOPE_OF_TEAM, config->teams[i].name, &config->teams[i].quota);
+        flow->limited = flow->limited || scopes->teams[i];
+    }
+    for (uint32_t i = 0; i < config->model_count; i++) {
+        scopes->models[i] =
+            admit_scope(admit, SCOPE_OF_MODEL, config->models[i].name, &config->models[i].quota);
+        flow->limited = flow->limited || scopes->models[i];
+    }
+    for (uint32_t i = 0; i < config->backend_count; i++) {
+        scopes->backends[i] =
+            admit_scope(admit, SCOPE_OF_BACKEND, config->backends[i].name, &config->backends[i].quota);
+        flow->limited = flow->limited || scopes->backends[i];
+    }
+}
+
+static struct shared *connect_shared(struct flow *flow)
+{
+    const struct config_admission *admission = &flow->config->admission;
+    const struct config_redis *redis = &admission->redis;
+    struct shared_config config = {
+        .redis = {.host = redis->host,
+                  .unix_path = redis->unix_path,
+                  .port = redis->port,
+                  .username = redis->username,
+                  .password = redis->password,
+                  .database = redis->database,
+                  .connect_ms = redis->connect_ms,
+                  .deadline_ms = redis->deadline_ms},
+        .prefix = redis->prefix,
+        .gateways = admission->gateways,
+        .lease_ms = admission->lease_ms,
+        .shares = flow->shared->shares,
+    };
+
+    /* The administration only looks, for its pages: it has nothing to say. */
+    return redis->used ? shared_new(flow->loop, &config, flow->admin ? NULL : on_news, flow) : NULL;
+}
+
+static void settle(void *data, void *bill, const struct transcript_facts *facts)
+{
+    (void)data;
+    admission_settle(bill, facts);
+}
+
+static bool may_move(void *data, void *bill, const struct config_backend *backend)
+{
+    (void)data;
+    return admission_move(bill, backend);
+}
+
+void limits_init(struct flow *flow)
+{
+    flow->plain = digest_new(BYTES_NONE);
+    flow->flights.settle = settle;
+    flow->flights.may_move = may_move;
+    find_scopes(flow);
+    flow->limits_shared = connect_shared(flow);
+    flow->patience = patience_new(flow);
+}
+
+void limits_close(struct flow *flow, uv_close_cb patience_closed, void (*closed)(void *data), void *data)
+{
+    struct shared *shared = flow->limits_shared;
+
+    patience_close(flow->patience, patience_closed);
+    flow->limits_shared = NULL;
+    if (shared)
+        shared_close(shared, closed, data);
+    else
+        closed(data);
+}
+
+void limits_deinit(struct flow *flow)
+{
+    flow->plain = digest_free(flow->plain);
+    flow->patience = patience_free(flow->patience);
+    flow->keyring = keyring_unref(flow->keyring);
+    alloc_free(flow->scopes.teams);
+    alloc_free(flow->scopes.models);
+    alloc_free(flow->scopes.backends);
+}

@@ -1,0 +1,159 @@
+/*
+ * Keys are found by the digest of their text, whatever their number and however alike their digests are.
+ */
+#include "admit/keyring.h"
+#include "base/alloc.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+/* COUNT keys with digests of SHA-256 over PREFIX and the number. */
+static struct config_keys *keys_of(const char *prefix, uint32_t count)
+{
+    struct config_keys *keys = ALLOC_NEW(struct config_keys);
+    struct digest *digest = digest_new(BYTES_NONE);
+
+    keys->references = 1;
+    keys->count = count;
+    arena_init(&keys->arena);
+    keys->list = arena_zeroed(&keys->arena, count * sizeof(*keys->list));
+    for (uint32_t i = 0; i < count; i++) {
+        keys->list[i].name = arena_printf(&keys->arena, "%s%u", prefix, i);
+        digest_begin(digest);
+        digest_add(digest, keys->list[i].name);
+        digest_end(digest, keys->list[i].digest);
+    }
+    digest_free(digest);
+    return keys;
+}
+
+static void finds_each_and_no_other(void **given)
+{
+    static const uint32_t counts[] = {0, 1, 2, 7, 8, 9, 100, 10000};
+
+    for (size_t c = 0; c < ARRAY_SIZE(counts); c++) {
+        struct config_keys *keys = keys_of("k", counts[c]);
+        struct keyring *keyring = keyring_new(keys, NULL);
+        uint8_t digest[DIGEST_SIZE];
+
+        assert_int_equal(keyring_count(keyring), counts[c]);
+        for (uint32_t i = 0; i < counts[c]; i++) {
+            assert_ptr_equal(keyring_find(keyring, keys->list[i].digest), &keys->list[i]);
+            assert_ptr_equal(keyring_at(keyring, i), &keys->list[i]);
+            for (int bit = 0; bit < 8 * DIGEST_SIZE; bit += counts[c] > 1000 ? 85 : 1) {
+                memcpy(digest, keys->list[i].digest, DIGEST_SIZE);
+                digest[bit / 8] ^= (uint8_t)(1 << bit % 8);
+                assert_null(keyring_find(keyring, digest));
+            }
+        }
+        assert_null(keyring_at(keyring, counts[c]));
+        memset(digest, 0, sizeof(digest));
+        assert_null(keyring_find(keyring, digest));
+        keyring_unref(keyring);
+        config_keys_unref(keys);
+    }
+}
+
+static void digests_written_by_hand_are_no_worse(void **given)
+{
+    struct config_keys *keys = keys_of("k", 3000);
+    struct keyring *keyring;
+
+    for (uint32_t i = 0; i < keys->count; i++) {
+        memset(keys->list[i].digest, 0, DIGEST_SIZE);
+        memcpy(keys->list[i].digest + i % 8 * 4, &i, i % 8 == 7 ? 4 : 3);
+    }
+    memset(keys->list[0].digest, 0xff, DIGEST_SIZE);
+    keyring = keyring_new(keys, NULL);
+    for (uint32_t i = 0; i < keyring_count(keyring); i++) {
+        const struct config_key *key = keyring_at(keyring, i);
+
+        assert_ptr_equal(keyring_find(keyring, key->digest), key);
+    }
+    keyring_unref(keyring);
+    config_keys_unref(keys);
+}
+
+static void a_digest_of_zeros_is_one_too(void **given)
+{
+    struct config_keys *keys = keys_of("k", 3);
+    struct keyring *keyring;
+
+    memset(keys->list[1].digest, 0, DIGEST_SIZE);
+    keyring = keyring_new(keys, NULL);
+    assert_ptr_equal(keyring_find(keyring, keys->list[1].digest), &keys->list[1]);
+    keyring_unref(keyring);
+    config_keys_unref(keys);
+}
+
+static void the_second_file_wins(void **given)
+{
+    struct config_keys *keys = keys_of("a", 3), *more = keys_of("b", 2);
+    struct keyring *keyring;
+
+    memcpy(more->list[1].digest, keys->list[1].digest, DIGEST_SIZE);
+    keyring = keyring_new(keys, more);
+    assert_int_equal(keyring_count(keyring), 4);
+    assert_ptr_equal(keyring_find(keyring, keys->list[1].digest), &more->list[1]);
+    assert_ptr_equal(keyring_at(keyring, 0), &keys->list[0]);
+    assert_ptr_equal(keyring_at(keyring, 1), &keys->list[2]);
+    assert_ptr_equal(keyring_at(keyring, 2), &more->list[0]);
+    assert_ptr_equal(keyring_at(keyring, 3), &more->list[1]);
+    assert_null(keyring_at(keyring, 4));
+    keyring_unref(keyring);
+    keyring = keyring_new(NULL, more);
+    assert_int_equal(keyring_count(keyring), 2);
+    keyring_unref(keyring);
+    config_keys_unref(keys);
+    config_keys_unref(more);
+}
+
+static void the_snapshots_live_as_long_as_the_ring(void **given)
+{
+    struct config_keys *keys = keys_of("k", 2);
+    struct keyring *keyring = keyring_new(keys, NULL), *other;
+    uint8_t digest[DIGEST_SIZE];
+
+    memcpy(digest, keys->list[1].digest, DIGEST_SIZE);
+    config_keys_unref(keys);
+    other = keyring_ref(keyring);
+    assert_null(keyring_unref(keyring));
+    assert_true(bytes_equal(keyring_find(other, digest)->name, BYTES("k1")));
+    keyring_unref(other);
+    keyring_unref(NULL);
+}
+
+static void bearers(void **given)
+{
+    static const struct {
+        const char *line, *text;
+    } cases[] = {
+        {"Bearer eg-x", "eg-x"}, {"bearer eg-x", "eg-x"},   {"BEARER  eg-x ", "eg-x"}, {" Bearer\teg-x", "eg-x"},
+        {"Bearer a b", "a b"},   {"Bearer", NULL},          {"Bearer ", NULL},         {"Bearereg-x", NULL},
+        {"Basic eg-x", NULL},    {"", NULL},                {"eg-x", NULL},            {"Bearer:eg-x", NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct bytes text = keyring_bearer(bytes_of(cases[i].line));
+
+        assert_true(bytes_equal(text, bytes_of(cases[i].text)));
+    }
+    assert_int_equal(keyring_bearer(BYTES_NONE).size, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_each_and_no_other),
+        cmocka_unit_test(digests_written_by_hand_are_no_worse),
+        cmocka_unit_test(a_digest_of_zeros_is_one_too),
+        cmocka_unit_test(the_second_file_wins),
+        cmocka_unit_test(the_snapshots_live_as_long_as_the_ring),
+        cmocka_unit_test(bearers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
