@@ -46,6 +46,24 @@ static void fail_down(struct flow *flow, const struct flight_plan *plan)
     transcript_fail(plan->transcript, &failure);
 }
 
+/* The place of PLAN's first candidate is taken already: if it is among HEALTHY it goes first, else the first that lets
+ * whoever pays in. */
+static void put_paid_first(const struct flight_plan *plan, struct flight_candidate *healthy, uint32_t *count)
+{
+    struct flight_candidate first;
+
+    for (uint32_t i = 0; i < *count; i++) {
+        if (healthy[i].backend != plan->candidates[0].backend)
+            continue;
+        first = healthy[i];
+        memmove(healthy + 1, healthy, i * sizeof(*healthy));
+        healthy[0] = first;
+        return;
+    }
+    while (*count && !admission_move(plan->bill, healthy[0].backend))
+        memmove(healthy, healthy + 1, --*count * sizeof(*healthy));
+}
+
 /* PLAN's candidates are all there are: those worth asking now are asked. */
 static void set_off(struct flow *flow, const struct flight_plan *plan)
 {
@@ -55,9 +73,8 @@ static void set_off(struct flow *flow, const struct flight_plan *plan)
 
     ask.candidates = healthy;
     ask.count = choose_healthy(flow, plan->candidates, plan->count, healthy, &down);
-    if (ask.count && plan->bill && healthy[0].backend != plan->candidates[0].backend &&
-        !admission_move(plan->bill, healthy[0].backend))
-        ask.count = 0;
+    if (plan->bill)
+        put_paid_first(plan, healthy, &ask.count);
     if (ask.count) {
         health_earn(flow->health);
         flight_start(&flow->flights, &ask);

@@ -50,6 +50,7 @@ static enum verdict refuse(struct exchange *x)
     struct admission *admission = x->admission;
     struct failure failure = refusal_words(x, &admission->refusal);
 
+    x->memory.outcome = MEMORY_NONE;
     METRICS_COUNT(x->flow->metrics, limits_refused_total);
     admission_note(x, admission);
     admission_settle(admission, NULL);
@@ -95,6 +96,7 @@ static enum verdict wait_in(struct exchange *x, struct queue *queue)
 {
     struct admission *admission = x->admission;
 
+    x->backend_tried = 0;
     waiter_init(&admission->waiter, &x->flow->mailbox, on_turn, x);
     if (queue_join(queue, &admission->waiter, x->key ? x->key->team : BYTES_NONE, weight_of(x), 1, clock_ms()))
         return refuse_waiting(x, "So many requests are waiting already that no more can. Please try again later.");
@@ -157,6 +159,20 @@ static bool next_backend(struct exchange *x)
     return true;
 }
 
+static struct queue *candidate_queue(const struct exchange *x, uint32_t candidate)
+{
+    return x->flow->shared->backend_queues[x->candidates[candidate].backend->index];
+}
+
+/* The first one that may be waited in. */
+static struct queue *some_backend_queue(const struct exchange *x)
+{
+    for (uint32_t i = 0; i < x->candidate_count; i++)
+        if (candidate_queue(x, i))
+            return candidate_queue(x, i);
+    return NULL;
+}
+
 static enum verdict settle_decision(struct exchange *x)
 {
     struct admission *admission = x->admission;
@@ -166,14 +182,16 @@ static enum verdict settle_decision(struct exchange *x)
         return let_in(x);
     if (next_backend(x))
         return limit_step(x);
-    if (admission->refusal.limit != QUOTA_CONCURRENT || !queue)
+    if (admission->refusal.limit != QUOTA_CONCURRENT)
         return refuse(x);
+    if (!queue && scope_kind(admission->refusal.scope) == SCOPE_OF_BACKEND)
+        queue = some_backend_queue(x);
     if (!admission->waiter.queue)
-        return wait_in(x, queue);
+        return queue ? wait_in(x, queue) : refuse(x);
     admission->has_turn = false;
     x->backend_tried = 0;
     /* Whoever waits for one of several backends keeps its place in front of the one it began at. */
-    if (admission->waiter.queue == queue || scope_kind(admission->refusal.scope) == SCOPE_OF_BACKEND) {
+    if (!queue || admission->waiter.queue == queue || scope_kind(admission->refusal.scope) == SCOPE_OF_BACKEND) {
         queue_stay(&admission->waiter);
         return STEP_WAIT;
     }
@@ -188,7 +206,7 @@ static enum verdict settle_decision(struct exchange *x)
 static void order_candidates(struct exchange *x)
 {
     static const enum health_state order[] = {HEALTH_GOOD, HEALTH_RESTING, HEALTH_DOWN};
-    struct flight_candidate *sorted = arena_alloc(&x->arena, x->candidate_count * sizeof(*sorted));
+    struct flight_candidate *sorted = arena_alloc(&x->arena, (x->candidate_count + 1) * sizeof(*sorted));
     uint64_t now = clock_ms();
     uint32_t count = 0;
 
@@ -197,6 +215,16 @@ static void order_candidates(struct exchange *x)
             if (health_look(x->flow->health, x->candidates[i].backend->index, now) == order[state])
                 sorted[count++] = x->candidates[i];
     x->candidates = sorted;
+    for (uint32_t i = 0; i < count; i++) {
+        struct queue *queue = candidate_queue(x, i);
+
+        if (queue && queue_length(queue))
+            continue;
+        sorted[count] = sorted[0];      /* nobody waits for this one: it is tried first */
+        sorted[0] = sorted[i];
+        sorted[i] = sorted[count];
+        break;
+    }
 }
 
 static void begin(struct exchange *x)
@@ -206,6 +234,7 @@ static void begin(struct exchange *x)
     const struct config_model *model = x->route.model;
     struct admission *admission;
 
+    x->backend_tried = 0;
     if (!remembered && x->candidate_count > 1)
         order_candidates(x);
     admission = admission_new(x, remembered ? NULL : x->candidates[0].backend);
@@ -268,10 +297,28 @@ static void keep_alive(struct exchange *x, uint64_t now)
     deliver_keepalive(x);
 }
 
+/* The queues that have had an offer in this look. */
+struct offered {
+    struct queue *list[32];
+    unsigned count;
+};
+
+/* Places come free that nobody here sees: other gateways', and those of another scope that whoever is in turn needs. */
+static void offer_once(struct offered *offered, struct queue *queue)
+{
+    for (unsigned i = 0; i < offered->count; i++)
+        if (offered->list[i] == queue)
+            return;
+    if (offered->count < ARRAY_SIZE(offered->list))
+        offered->list[offered->count++] = queue;
+    queue_offer(queue);
+}
+
 static void look(uv_timer_t *timer)
 {
     struct patience *patience = timer->data;
     uint64_t now = clock_ms();
+    struct offered offered = {0};
 
     if (list_empty(&patience->waiting))
         uv_timer_stop(timer);
@@ -285,9 +332,7 @@ static void look(uv_timer_t *timer)
             continue;
         }
         keep_alive(x, now);
-        /* Places that nobody here can see come free: other gateways', and other backends' of this request. */
-        if (patience->flow->limits_shared || x->candidate_count > 1)
-            queue_offer(admission->waiter.queue);
+        offer_once(&offered, admission->waiter.queue);
     }
 }
 
