@@ -123,28 +123,49 @@ static void append_cache(const struct http_head *head, struct buffer *out)
         number_field(out, BYTES("age: "), head->age_s);
 }
 
+static void append_unit(struct buffer *out, uint64_t value, struct bytes unit)
+{
+    buffer_append_u64(out, value);
+    buffer_append(out, unit);
+}
+
 /* "12ms", "1s", "6m0s" */
 static void append_duration(struct buffer *out, uint64_t ms)
 {
     if (ms < 1000) {
-        buffer_printf(out, "%llums", (unsigned long long)ms);
+        append_unit(out, ms, BYTES("ms"));
         return;
     }
     ms = (ms + 999) / 1000;
     if (ms >= 3600)
-        buffer_printf(out, "%lluh", (unsigned long long)(ms / 3600));
+        append_unit(out, ms / 3600, BYTES("h"));
     if (ms >= 60)
-        buffer_printf(out, "%llum", (unsigned long long)(ms % 3600 / 60));
-    buffer_printf(out, "%llus", (unsigned long long)(ms % 60));
+        append_unit(out, ms % 3600 / 60, BYTES("m"));
+    append_unit(out, ms % 60, BYTES("s"));
 }
 
-static void append_rate(struct buffer *out, const char *of, const struct http_rate *rate)
+/* NAMES: limit, remaining and reset, each with its colon. */
+static void append_rate(struct buffer *out, const struct bytes names[3], const struct http_rate *rate)
 {
-    buffer_printf(out, "x-ratelimit-limit-%s: %llu\r\nx-ratelimit-remaining-%s: %llu\r\nx-ratelimit-reset-%s: ", of,
-                  (unsigned long long)rate->limit, of, (unsigned long long)rate->remaining, of);
+    number_field(out, names[0], rate->limit);
+    number_field(out, names[1], rate->remaining);
+    buffer_append(out, names[2]);
     append_duration(out, rate->reset_ms);
     buffer_append(out, BYTES("\r\n"));
 }
+
+#define NAME(literal) {(literal ": "), sizeof(literal ": ") - 1}
+
+static const struct bytes requests[] = {
+    NAME("x-ratelimit-limit-requests"),
+    NAME("x-ratelimit-remaining-requests"),
+    NAME("x-ratelimit-reset-requests"),
+};
+static const struct bytes tokens[] = {
+    NAME("x-ratelimit-limit-tokens"),
+    NAME("x-ratelimit-remaining-tokens"),
+    NAME("x-ratelimit-reset-tokens"),
+};
 
 void http_out_head(const struct http_head *head, struct buffer *out)
 {
@@ -172,9 +193,9 @@ void http_out_head(const struct http_head *head, struct buffer *out)
     if (head->cache)
         append_cache(head, out);
     if (head->requests.told)
-        append_rate(out, "requests", &head->requests);
+        append_rate(out, requests, &head->requests);
     if (head->tokens.told)
-        append_rate(out, "tokens", &head->tokens);
+        append_rate(out, tokens, &head->tokens);
     if (head->degraded)
         buffer_append(out, BYTES("x-embergate-admission: degraded\r\n"));
     if (head->queue_position) {

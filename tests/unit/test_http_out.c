@@ -46,6 +46,17 @@ static void heads_say_what_they_must(void **state)
          "HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: keep-alive\r\n\r\n"},
         {{.status = 200, .minor = 0, .close = true},
          "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"},
+        {{.status = 200, .minor = 1, .requests = {true, 60, 59, 1000}, .tokens = {true, 100000, 0, 999},
+          .degraded = true, .queue_position = 3, .waited_ms = 1234},
+         "HTTP/1.1 200 OK\r\nx-ratelimit-limit-requests: 60\r\nx-ratelimit-remaining-requests: 59\r\n"
+         "x-ratelimit-reset-requests: 1s\r\nx-ratelimit-limit-tokens: 100000\r\n"
+         "x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 999ms\r\n"
+         "x-embergate-admission: degraded\r\nx-embergate-queue-position: 3\r\n"
+         "x-embergate-queue-wait-ms: 1234\r\ncontent-length: 0\r\n\r\n"},
+        {{.status = 200, .minor = 1, .requests = {true, 1, 0, 360000}, .tokens = {true, 1, 1, 3601500}},
+         "HTTP/1.1 200 OK\r\nx-ratelimit-limit-requests: 1\r\nx-ratelimit-remaining-requests: 0\r\n"
+         "x-ratelimit-reset-requests: 6m0s\r\nx-ratelimit-limit-tokens: 1\r\n"
+         "x-ratelimit-remaining-tokens: 1\r\nx-ratelimit-reset-tokens: 1h0m2s\r\ncontent-length: 0\r\n\r\n"},
         {{.status = 204, .minor = 1}, "HTTP/1.1 204 No Content\r\n\r\n"},
         {{.status = 405, .minor = 1, .allow = "GET, HEAD", .request_id = {"req_1", 5}},
          "HTTP/1.1 405 Method Not Allowed\r\nx-request-id: req_1\r\n"
