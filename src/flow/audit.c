@@ -154,7 +154,7 @@ static void ask_again(struct audits *audits, struct exchange *x, const struct fl
     struct audit *audit = ALLOC_NEW(struct audit);
     struct flight_plan plan = {
         .question = x->question, .client = x->dialect->shape, .candidates = healthy, .count = count,
-        .key = x->credential};
+        .key = lead_key(x)};
 
     audit->audits = audits;
     audits->count++;

@@ -110,21 +110,8 @@ static enum repeat_reason make_key(struct exchange *x)
     struct backend_ask *asks = arena_alloc(&x->arena, x->candidate_count * sizeof(*asks));
     enum repeat_reason reason;
 
-    for (uint32_t i = 0; i < x->candidate_count; i++) {
-        const struct flight_candidate *candidate = &x->candidates[i];
-
-        asks[i] = (struct backend_ask){
-            .request = &x->question->request,
-            .client = x->dialect->shape,
-            .backend = candidate->backend,
-            .kind = candidate->kind,
-            .upstream_model = candidate->upstream_model,
-            .steering = &candidate->steering,
-            .defaults = candidate->defaults,
-            .fixed = candidate->fixed,
-            .arena = &x->arena,
-        };
-    }
+    for (uint32_t i = 0; i < x->candidate_count; i++)
+        asks[i] = flight_ask_of(&x->candidates[i], &x->question->request, x->dialect->shape, &x->arena);
     make_scope(x);
     reason = backend_key(asks, x->candidate_count, x->memory.policy->when, x->memory.scope, x->flow->digest,
                          x->memory.key);

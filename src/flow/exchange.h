@@ -272,6 +272,8 @@ const char *memory_outcome_name(const struct exchange *x);
 
 /* --- lead.c --- */
 
+/* What X's client showed, where one of its candidates gets it; lives with the question. */
+struct bytes lead_key(struct exchange *x);
 /* Answers that are looked for are given up, failing with FAILURE. */
 void leads_cancel_all(struct flow *flow, const struct failure *failure);
 
@@ -296,6 +298,9 @@ void paces_close(struct paces *paces, uv_close_cb closed);
 struct paces *paces_free(struct paces *paces);
 
 /* --- memory.c --- */
+
+/* A server of the configuration, as the link wants it. */
+struct redis_config redis_config_of(const struct config_redis *redis);
 
 void memory_init(struct flow *flow);
 /* The second shelf is let go; CLOSED comes once, maybe from inside. */

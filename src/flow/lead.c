@@ -226,6 +226,14 @@ static void plan_pass(struct exchange *x, struct flight_plan *plan)
                           : arena_copy(arena, x->path);
 }
 
+struct bytes lead_key(struct exchange *x)
+{
+    for (uint32_t i = 0; i < x->candidate_count; i++)
+        if (x->candidates[i].backend->pass_through_key)
+            return arena_copy(&x->question->arena, x->credential);
+    return BYTES_NONE;
+}
+
 enum verdict ask_step(struct exchange *x)
 {
     struct flight_plan plan = {
@@ -233,7 +241,7 @@ enum verdict ask_step(struct exchange *x)
         .client = x->dialect->shape,
         .candidates = x->candidates,
         .count = x->candidate_count,
-        .key = arena_copy(&x->question->arena, x->credential),
+        .key = lead_key(x),
     };
 
     if (!x->transcript)

@@ -82,14 +82,7 @@ static struct shared *connect_shared(struct flow *flow)
     const struct config_admission *admission = &flow->config->admission;
     const struct config_redis *redis = &admission->redis;
     struct shared_config config = {
-        .redis = {.host = redis->host,
-                  .unix_path = redis->unix_path,
-                  .port = redis->port,
-                  .username = redis->username,
-                  .password = redis->password,
-                  .database = redis->database,
-                  .connect_ms = redis->connect_ms,
-                  .deadline_ms = redis->deadline_ms},
+        .redis = redis_config_of(redis),
         .prefix = redis->prefix,
         .gateways = admission->gateways,
         .lease_ms = admission->lease_ms,

@@ -94,18 +94,25 @@ static bool may_recognise(const struct config *config)
     return false;
 }
 
+struct redis_config redis_config_of(const struct config_redis *redis)
+{
+    return (struct redis_config){
+        .host = redis->host,
+        .unix_path = redis->unix_path,
+        .port = redis->port,
+        .username = redis->username,
+        .password = redis->password,
+        .database = redis->database,
+        .connect_ms = redis->connect_ms,
+        .deadline_ms = redis->deadline_ms,
+    };
+}
+
 static struct second *connect_second(struct flow *flow)
 {
     const struct config_redis *redis = &flow->config->cache.redis;
     struct second_config config = {
-        .redis = {.host = redis->host,
-                  .unix_path = redis->unix_path,
-                  .port = redis->port,
-                  .username = redis->username,
-                  .password = redis->password,
-                  .database = redis->database,
-                  .connect_ms = redis->connect_ms,
-                  .deadline_ms = redis->deadline_ms},
+        .redis = redis_config_of(redis),
         .prefix = redis->prefix,
         .secret = flow->config->cache.secret,
         .value_bytes = redis->value_bytes,

@@ -106,20 +106,19 @@ void flight_send(struct flight *flight, bool fresh)
     flight->call = call_start(flight_candidate(flight)->upstream, &request, &flight_events, flight);
 }
 
-static struct backend_ask ask_of(struct flight *flight)
+struct backend_ask flight_ask_of(const struct flight_candidate *candidate, const struct chat_request *request,
+                                 enum chat_shape client, struct arena *arena)
 {
-    struct flight_candidate *candidate = flight_candidate(flight);
-
     return (struct backend_ask){
-        .request = &flight->question->request,
-        .client = flight->client,
+        .request = request,
+        .client = client,
         .backend = candidate->backend,
         .kind = candidate->kind,
         .upstream_model = candidate->upstream_model,
         .steering = &candidate->steering,
         .defaults = candidate->defaults,
         .fixed = candidate->fixed,
-        .arena = &flight->arena,
+        .arena = arena,
     };
 }
 
@@ -158,7 +157,8 @@ static void start_echo(struct flight *flight, const struct backend_ask *ask)
 
 void flight_ask(struct flight *flight)
 {
-    struct backend_ask ask = ask_of(flight);
+    struct backend_ask ask =
+        flight_ask_of(flight_candidate(flight), &flight->question->request, flight->client, &flight->arena);
     struct failure failure;
 
     if (flight_candidate(flight)->kind == KIND_ECHO) {
@@ -351,7 +351,7 @@ void flight_start(struct flight_context *context, const struct flight_plan *plan
     flight->pass_path = plan->pass_path;
     flight->pass_get = plan->pass_get;
     flight->bill = plan->bill;
-    flight->key = arena_copy(&flight->arena, plan->key);
+    flight->key = plan->key;
     transcript_set_writer(flight->transcript, &(struct transcript_writer){drained, abandoned, flight});
     ask_candidate(flight);
 }

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "chat/question.h"
 #include "chat/transcript.h"
+#include "dialect/backend.h"
 #include "upstream/call.h"
 
 enum flight_note {
@@ -50,6 +51,10 @@ struct flight_candidate {
     struct chat_steering steering;
 };
 
+/* What CANDIDATE would be asked: REQUEST, by a client of shape CLIENT. A view of the candidate. */
+struct backend_ask flight_ask_of(const struct flight_candidate *candidate, const struct chat_request *request,
+                                 enum chat_shape client, struct arena *arena);
+
 struct flight_plan {
     struct question *question;
     struct transcript *transcript;
@@ -59,7 +64,8 @@ struct flight_plan {
     /* Pass the question on as it is to this path of the first candidate, and the answer back. */
     struct bytes pass_path;
     bool pass_get;
-    struct bytes key;               /* what the client showed, for a backend that gets it passed through */
+    struct bytes key;               /* what the client showed, in the question's arena, for a backend
+                                       that gets it passed through; else none */
     void *bill;                     /* for the context's `settle` when the flight is over; or NULL */
 };
 

@@ -2,7 +2,6 @@
 what a killed one held comes back; and without Redis each limit does as it says."""
 
 import itertools
-import os
 import signal
 import threading
 import time
@@ -10,14 +9,12 @@ import time
 import pytest
 from admit_world import (BUDGET, COST, RATE, Key, entries, error, limited, own_usage, statuses,
                          tokens_question, until, usage)
-from harness import Gateway, question
+from harness import FAKETIME, Gateway, question
 from memory_world import Swarm, seeded, verdict
 from redis_world import Redis, Talk, Wire, free_port
 
 SLOW = {"requests_per_minute": 1}
 _prefixes = itertools.count(1)
-LIBRARY = next((path for path in ("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-                                  "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1") if os.path.exists(path)), None)
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +132,11 @@ def test_below_the_limit_nobody_is_refused(provider, redis):
         undegraded(answers)
 
 
-@pytest.mark.skipif(not LIBRARY, reason="libfaketimeMT is not installed")
+@pytest.mark.skipif(not FAKETIME, reason="libfaketimeMT is not installed")
 def test_a_clock_that_is_an_hour_off(provider, redis, tmp_path):
     offset = tmp_path / "offset"
     offset.write_text("+1h")
-    faked = {"LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
+    faked = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
              "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
              "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0:exitcode=99"}
     with Several(2, redis, provider, {**SLOW, "requests_burst": 9, "tokens_per_day": 500}, environments=(faked,)) as gateways:

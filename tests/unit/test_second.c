@@ -31,7 +31,6 @@ struct found {
 };
 
 static struct redis_server server = {.socket = -1};
-static bool is_there;
 static uv_loop_t loop;
 static struct mailbox home;
 static struct gateway a, b;
@@ -122,9 +121,10 @@ static int begin(void **state)
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&loop);
     mailbox_init(&home, &loop);
-    is_there = redis_server_start(&server);
-    if (!is_there)
-        print_message("no redis-server here: skipped\n");
+    if (!redis_server_start(&server)) {
+        print_error("redis-server is needed: sh deploy/install-dependencies.sh test\n");
+        return -1;
+    }
     return 0;
 }
 
@@ -139,8 +139,6 @@ static int end(void **state)
 
 static int open_both(void **state)
 {
-    if (!is_there)
-        return 0;
     if (!server.pid)
         redis_server_start(&server);
     REDIS_SAY(&server, BYTES("FLUSHALL"));
@@ -153,8 +151,6 @@ static int open_both(void **state)
 
 static int close_both(void **state)
 {
-    if (!is_there)
-        return 0;
     close_gateway(&a);
     close_gateway(&b);
     return 0;
@@ -271,19 +267,12 @@ static void put(uint64_t stamp, uint64_t made_wall_ms)
     digest_free(digest);
 }
 
-#define NEEDS_REDIS()                                                                                        \
-    do {                                                                                                     \
-        if (!is_there)                                                                                       \
-            skip();                                                                                          \
-    } while (0)
-
 /* --- sharing --- */
 
 static void one_stores_the_other_finds(void **state)
 {
     struct found found;
 
-    NEEDS_REDIS();
     look(&a, SECOND_MISSED);
     store(&a, "{\"hello\":1}");
     found = look(&b, SECOND_FOUND);
@@ -297,7 +286,6 @@ static void one_stores_the_other_finds(void **state)
 
 static void a_store_may_come_before_any_look(void **state)
 {
-    NEEDS_REDIS();
     store(&a, "{}");
     assert_true(memo_model_stamp(a.model) != 0);
     store(&b, "{\"second\":2}");
@@ -309,7 +297,6 @@ static void what_was_recalled_is_not_stored_again(void **state)
 {
     struct transcript *transcript;
 
-    NEEDS_REDIS();
     transcript = answer_known("{}", 2, true);
     second_store(a.second, key, tenant, a.model, transcript, TTL_MS, memo_ticket(a.memo, a.model, key));
     transcript_unref(transcript);
@@ -320,7 +307,6 @@ static void what_was_recalled_is_not_stored_again(void **state)
 
 static void a_purged_key_is_gone(void **state)
 {
-    NEEDS_REDIS();
     store(&a, "{}");
     second_purge_key(a.second, key);
     settle();
@@ -332,7 +318,6 @@ static void a_large_answer_is_neither_written_nor_read(void **state)
     static char large[VALUE_BYTES + 1];
     struct transcript *transcript;
 
-    NEEDS_REDIS();
     settle();
     transcript = answer_of(large, VALUE_BYTES);
     second_store(a.second, key, tenant, a.model, transcript, TTL_MS, memo_ticket(a.memo, a.model, key));
@@ -349,7 +334,6 @@ static void a_large_answer_is_neither_written_nor_read(void **state)
 
 static void a_purge_here_is_one_there(void **state)
 {
-    NEEDS_REDIS();
     settle();
     store(&a, "{}");
     look(&b, SECOND_FOUND);
@@ -369,7 +353,6 @@ static void a_purge_here_is_one_there(void **state)
 
 static void a_store_tells_of_a_purge_too(void **state)
 {
-    NEEDS_REDIS();
     settle();
     store(&a, "{}");
     memo_purge_model(b.memo, b.model);
@@ -380,7 +363,6 @@ static void a_store_tells_of_a_purge_too(void **state)
 
 static void a_purge_while_redis_hangs_is_told_later(void **state)
 {
-    NEEDS_REDIS();
     settle();
     store(&a, "{}");
     kill(server.pid, SIGSTOP);
@@ -401,7 +383,6 @@ static void a_lost_stamp_voids(void **state)
 {
     uint64_t before;
 
-    NEEDS_REDIS();
     settle();
     store(&a, "{}");
     before = memo_model_stamp(a.model);
@@ -424,7 +405,6 @@ static void a_stamp_that_is_none_is_made_anew(void **state)
 {
     static const char *const stamps[] = {"", "x", "0000000000000000", "00112233445566778", "0011223344556g77"};
 
-    NEEDS_REDIS();
     for (size_t i = 0; i < ARRAY_SIZE(stamps); i++) {
         store(&a, "{}");
         REDIS_SAY(&server, BYTES("SET"), text(stamp_name), text(stamps[i]));
@@ -446,7 +426,6 @@ static void a_stamp_that_is_none_is_made_anew(void **state)
 
 static void what_is_no_answer_is_a_miss(void **state)
 {
-    NEEDS_REDIS();
     store(&a, "{}");
     look(&b, SECOND_FOUND);
     REDIS_SAY(&server, BYTES("COPY"), text(answer_name), text(other_name));
@@ -473,7 +452,6 @@ static void its_age_counts(void **state)
     uint64_t now = clock_wall_ms(), stamp;
     struct found found;
 
-    NEEDS_REDIS();
     settle();
     settle();
     stamp = memo_model_stamp(a.model);
@@ -498,7 +476,6 @@ static void another_secret_is_another_world(void **state)
 {
     struct gateway c;
 
-    NEEDS_REDIS();
     store(&a, "{}");
     open_gateway(&c, "a secret of 16 bytes");
     wait_for(&c.news[SECOND_UP], 1);
@@ -513,7 +490,6 @@ static void another_secret_is_another_world(void **state)
 
 static void a_full_redis_takes_nothing(void **state)
 {
-    NEEDS_REDIS();
     store(&a, "{\"before\":1}");
     REDIS_SAY(&server, BYTES("CONFIG"), BYTES("SET"), BYTES("maxmemory"), BYTES("1"));
     store_text(&a, "{}");
@@ -530,7 +506,6 @@ static void a_hanging_redis_is_waited_for_once(void **state)
     struct found found = {0};
     uint64_t began_ms;
 
-    NEEDS_REDIS();
     settle();
     kill(server.pid, SIGSTOP);
     began_ms = clock_ms();
@@ -556,7 +531,6 @@ static void a_redis_that_dies_comes_back_empty(void **state)
     struct second_look waits;
     struct found found = {0};
 
-    NEEDS_REDIS();
     settle();
     store(&a, "{}");
     assert_true(second_look(a.second, &waits, key, tenant, a.model, TTL_MS, on_found, &found));
@@ -609,7 +583,6 @@ static void leave_after(int rounds, bool close)
 
 static void it_may_end_at_any_moment(void **state)
 {
-    NEEDS_REDIS();
     for (int i = 0; i < 8; i++)
         leave_after(i / 2, i % 2);
 }
@@ -619,7 +592,6 @@ static void no_redis_is_told_once(void **state)
     struct gateway c;
     char path[sizeof(server.path)];
 
-    NEEDS_REDIS();
     memcpy(path, server.path, sizeof(path));
     server.path[strlen(path) - 1] = 'x';
     open_gateway(&c, "");

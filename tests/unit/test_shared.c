@@ -10,16 +10,16 @@
 #define LEASE_MS 60000
 #define DEADLINE_MS 2000
 
-static bool is_there;
 static struct gate a, b;
 
 static int begin(void **state)
 {
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&loop);
-    is_there = redis_server_start(&server);
-    if (!is_there)
-        print_message("no redis-server here: skipped\n");
+    if (!redis_server_start(&server)) {
+        print_error("redis-server is needed: sh deploy/install-dependencies.sh test\n");
+        return -1;
+    }
     return 0;
 }
 
@@ -32,8 +32,6 @@ static int end(void **state)
 
 static int open_with(uint32_t deadline_ms)
 {
-    if (!is_there)
-        return 0;
     if (!server.pid)
         redis_server_start(&server);
     REDIS_SAY(&server, BYTES("FLUSHALL"));
@@ -56,8 +54,6 @@ static int open_hasty(void **state)
 
 static int close_both(void **state)
 {
-    if (!is_there)
-        return 0;
     gate_close(&a);
     gate_close(&b);
     return 0;
@@ -103,8 +99,6 @@ static void rates_are_shared(void **state)
     struct config_quota quota = {.requests_per_minute = 7, .requests_burst = 3};
     struct asked asked;
 
-    if (!is_there)
-        skip();
     assert_int_equal(take_of(&a, &asked, key_of(&a, &quota), 0, 0), 0);
     assert_true(asked.take.leased && asked.take.has_requests && !asked.take.has_tokens && !asked.take.degraded);
     assert_int_equal(asked.take.requests.most, 7);
@@ -132,8 +126,6 @@ static void a_refusal_is_known(void **state)
     struct config_quota quota = {.requests_per_minute = 6, .requests_burst = 1};
     struct asked asked;
 
-    if (!is_there)
-        skip();
     assert_int_equal(take_of(&a, &asked, key_of(&a, &quota), 0, 0), 0);
     for (int i = 0; i < 5; i++) {
         struct asked other;
@@ -154,8 +146,6 @@ static void all_or_nothing(void **state)
     struct scope *scopes[4] = {NULL};
     struct asked first, second;
 
-    if (!is_there)
-        skip();
     scopes[0] = admit_scope(a.admit, SCOPE_OF_TEAM, BYTES("t"), &team);
     scopes[2] = scopes[3] = key_of(&a, &key);
     ask_for(&a, &first, scopes, 4, &(struct charge){1, 0, 0, false});
@@ -183,8 +173,6 @@ static void places_come_back_once(void **state)
     struct config_quota quota = {.concurrent = 2};
     struct asked one, two, three;
 
-    if (!is_there)
-        skip();
     assert_int_equal(take_of(&a, &one, key_of(&a, &quota), 0, 0), 0);
     assert_int_equal(take_of(&b, &two, key_of(&b, &quota), 0, 0), 0);
     assert_int_equal(take_of(&a, &three, key_of(&a, &quota), 0, 0), ADMIT_E_REFUSED);
@@ -207,8 +195,6 @@ static void tokens_are_settled(void **state)
     struct config_quota quota = {.tokens_per_minute = 60, .tokens_burst = 1000};
     struct asked asked, other;
 
-    if (!is_there)
-        skip();
     assert_int_equal(take_of(&a, &asked, key_of(&a, &quota), 900, 0), 0);
     assert_int_equal(asked.take.tokens.remaining, 100);
     assert_int_equal(take_of(&b, &other, key_of(&b, &quota), 200, 0), ADMIT_E_REFUSED);
@@ -229,8 +215,6 @@ static void more_than_the_burst_waits_for_all(void **state)
     struct config_quota quota = {.tokens_per_minute = 600, .tokens_burst = 10, .requests_per_minute = 60};
     struct asked asked;
 
-    if (!is_there)
-        skip();
     assert_int_equal(take_of(&a, &asked, key_of(&a, &quota), 50, 0), 0);
     assert_int_equal(asked.take.tokens.remaining, 0);
     settle(&a, &asked, 50, 0);
@@ -247,8 +231,6 @@ static void old_estimates_make_no_second_burst(void **state)
     struct config_quota quota = {.tokens_per_minute = 60000, .tokens_burst = 100};
     struct asked old, fresh;
 
-    if (!is_there)
-        skip();
     assert_int_equal(take_of(&a, &old, key_of(&a, &quota), 100, 0), 0);
     turn_for(150); /* longer than the rate took to give it back */
     assert_int_equal(take_of(&a, &fresh, key_of(&a, &quota), 100, 0), 0);
@@ -267,8 +249,6 @@ static void undone_is_as_if_never_taken(void **state)
     };
     struct asked asked;
 
-    if (!is_there)
-        skip();
     for (int i = 0; i < 20; i++) {
         assert_int_equal(take_of(&a, &asked, key_of(&a, &quota), 60, 0), 0);
         shared_undo(&asked.take, gate_now(&a));
@@ -286,8 +266,6 @@ static void budgets_are_counted_to_the_token(void **state)
     struct config_quota quota = {.tokens_per_day = 1000, .money_per_month = 500};
     struct asked asked, other;
 
-    if (!is_there)
-        skip();
     assert_int_equal(take_of(&a, &asked, key_of(&a, &quota), 600, 100), 0);
     assert_int_equal(take_of(&b, &other, key_of(&b, &quota), 600, 100), ADMIT_E_REFUSED);
     assert_int_equal(other.refusal.limit, QUOTA_TOKENS_DAY);
@@ -316,8 +294,6 @@ static void forgotten_takes_are_given_back(void **state)
     struct scope *scope;
     struct asked asked;
 
-    if (!is_there)
-        skip();
     scope = key_of(&a, &quota);
     for (int i = 0; i < 3; i++) {
         ask_for(&a, &asked, &scope, 1, &(struct charge){1, 0, 0, false});
@@ -335,8 +311,6 @@ static void scripts_may_be_lost(void **state)
     struct config_quota quota = {.requests_per_minute = 60, .concurrent = 10};
     struct asked asked;
 
-    if (!is_there)
-        skip();
     assert_int_equal(take_of(&a, &asked, key_of(&a, &quota), 0, 0), 0);
     REDIS_SAY(&server, BYTES("SCRIPT"), BYTES("FLUSH"));
     settle(&a, &asked, 0, 0);
@@ -365,8 +339,6 @@ static void away_each_does_as_told(void **state)
         {REDIS_FAILURE_CLOSED, REDIS_FAILURE_LOCAL, ADMIT_E_REFUSED, ADMIT_E_REFUSED},
     };
 
-    if (!is_there)
-        skip();
     redis_server_kill(&server);
     assert_true(turn_until(&a.news[SHARED_DOWN], 1, PATIENCE_MS));
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -402,8 +374,6 @@ static void what_was_used_meanwhile_is_added(void **state)
     struct config_quota quota = {.tokens_per_day = 100000, .money_per_month = 1000000, .concurrent = 10};
     struct asked asked, held;
 
-    if (!is_there)
-        skip();
     assert_int_equal(take_of(&a, &held, key_of(&a, &quota), 1000, 10), 0);
     redis_server_kill(&server);
     assert_true(turn_until(&a.news[SHARED_DOWN], 1, PATIENCE_MS));
@@ -428,8 +398,6 @@ static void too_many_settlements_are_dropped(void **state)
     struct config_quota quota = {.tokens_per_day = UINT64_MAX, .on_redis_failure = REDIS_FAILURE_OPEN};
     struct asked asked;
 
-    if (!is_there)
-        skip();
     redis_server_kill(&server);
     assert_true(turn_until(&a.news[SHARED_DOWN], 1, PATIENCE_MS));
     for (int i = 0; i < 4100; i++) {
@@ -452,8 +420,6 @@ static void late_is_local_and_undone(void **state)
     struct asked held, late;
     uint64_t begin_ms;
 
-    if (!is_there)
-        skip();
     assert_int_equal(take_of(&a, &held, key_of(&a, &quota), 100, 0), 0);
     kill(server.pid, SIGSTOP);
     settle(&a, &held, 42, 0);
@@ -477,8 +443,6 @@ static void what_lies_there_may_be_wrong(void **state)
     struct config_quota quota = {.requests_per_minute = 4, .requests_burst = 4};
     struct asked asked;
 
-    if (!is_there)
-        skip();
     REDIS_SAY(&server, BYTES("RPUSH"), BYTES("t:{q}:key:alice"), BYTES("x"));
     assert_int_equal(take_of(&a, &asked, key_of(&a, &quota), 0, 0), 0);
     assert_true(asked.take.degraded);
@@ -498,8 +462,6 @@ static void closing_ends_what_is_asked(void **state)
     struct scope *scope;
     struct gate gate;
 
-    if (!is_there)
-        skip();
     gate_open(&gate, 1, LEASE_MS, DEADLINE_MS);
     assert_true(turn_until(&gate.news[SHARED_UP], 1, PATIENCE_MS));
     scope = key_of(&gate, &quota);
@@ -542,8 +504,6 @@ static void months_begin_on_their_day(void **state)
     size_t size = bytes_find(text, BYTES("local function load"));
     struct buffer script;
 
-    if (!is_there)
-        skip();
     buffer_init(&script);
     buffer_append(&script, (struct bytes){text.data, size});
     buffer_append_text(&script, "return month_start(tonumber(ARGV[1]))");
