@@ -8,9 +8,9 @@
 set -eu
 
 build="build-essential meson ninja-build pkg-config libuv1-dev libcurl4-openssl-dev libyajl-dev
-       libhiredis-dev libcyaml-dev libyaml-dev libssl-dev node-llhttp"
+       libhiredis-dev libcyaml-dev libyaml-dev libssl-dev zlib1g-dev libpcre2-dev node-llhttp"
 test="libcmocka-dev clang libclang-rt-14-dev clang-tidy cppcheck python3-venv openssl valgrind
-      faketime redis-server redis-tools"
+      faketime redis-server redis-tools chromium"
 
 say() {
     echo "install-dependencies: $*" >&2

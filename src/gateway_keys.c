@@ -5,7 +5,6 @@
 #include "gateway_keys.h"
 
 #include "admit/keyring.h"
-#include "admit/scope.h"
 #include "base/alloc.h"
 #include "base/log.h"
 
@@ -26,21 +25,11 @@ static void say_lines(struct buffer *errors)
     log_line("%.*s", BYTES_ARG(bytes_trim(buffer_bytes(errors))));
 }
 
-/* Every scope of a key is there before a request looks for it. */
-static void make_scopes(struct flow_shared *shared, const struct keyring *keyring)
-{
-    const struct config_key *key;
-
-    for (uint32_t i = 0; (key = keyring_at(keyring, i)); i++) {
-        admit_scope(shared->admit, SCOPE_OF_KEY, key->name, &key->quota);
-    }
-}
-
 static void hand_out(struct flow_shared *shared, struct keyring *keyring)
 {
     struct keyring *old;
 
-    make_scopes(shared, keyring);
+    keyring_attach(keyring, shared->admit, shared->config->teams, shared->config->team_count);
     uv_mutex_lock(&shared->keyring_lock);
     old = shared->keyring;
     shared->keyring = keyring;

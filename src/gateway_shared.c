@@ -11,6 +11,9 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "memo/memo.h"
+#include "record/recent.h"
+#include "record/series.h"
+#include "record/top.h"
 
 /* Wrong keys that an address may show at once, and how soon one is forgiven. */
 #define GUESSES 20
@@ -21,14 +24,43 @@ static struct queue *queue_for(const struct config_queue *queue)
     return queue->length ? queue_new(queue->length, queue->longest_ms) : NULL;
 }
 
+static void make_sets(struct flow_shared *shared, const struct config *config)
+{
+    struct bytes *names = alloc_zeroed((config->backend_count + 1) * sizeof(*names));
+
+    for (uint32_t i = 0; i < config->backend_count; i++)
+        names[i] = config->backends[i].name;
+    shared->series = alloc_zeroed(shared->set_count * sizeof(struct series *));
+    shared->tops = alloc_zeroed(shared->set_count * sizeof(struct top *));
+    for (unsigned i = 0; i < shared->set_count; i++) {
+        shared->sets[i] = ALLOC_NEW(struct metrics);
+        shared->series[i] = series_new(names, config->backend_count);
+        shared->tops[i] = top_new();
+    }
+    shared->recent = recent_new();
+    alloc_free(names);
+}
+
+static void free_sets(struct flow_shared *shared)
+{
+    for (unsigned i = 0; i < shared->set_count; i++) {
+        alloc_free(shared->sets[i]);
+        series_free(shared->series[i]);
+        top_free(shared->tops[i]);
+    }
+    recent_free(shared->recent);
+    alloc_free(shared->sets);
+    alloc_free(shared->series);
+    alloc_free(shared->tops);
+}
+
 void gateway_shared_init(struct flow_shared *shared, const struct config *config, uint32_t most_connections)
 {
     *shared = (struct flow_shared){.config = config, .most_connections = most_connections};
     shared->started = clock_wall_s();
     shared->set_count = config->workers + 1;
     shared->sets = alloc_zeroed(shared->set_count * sizeof(struct metrics *));
-    for (unsigned i = 0; i < shared->set_count; i++)
-        shared->sets[i] = ALLOC_NEW(struct metrics);
+    make_sets(shared, config);
     shared->memo = memo_new(&(struct memo_limits){config->cache.memory, config->cache.entry_bytes});
     shared->admit = admit_new();
     shared->shares = admit_new();
@@ -55,7 +87,5 @@ void gateway_shared_deinit(struct flow_shared *shared)
     admit_free(shared->shares);
     admit_free(shared->admit);
     memo_free(shared->memo);
-    for (unsigned i = 0; i < shared->set_count; i++)
-        alloc_free(shared->sets[i]);
-    alloc_free(shared->sets);
+    free_sets(shared);
 }

@@ -9,13 +9,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/trim.h"
-#include "cache_command.h"
+#include "command/cache_command.h"
 #include "config/address.h"
 #include "config/arguments.h"
 #include "gateway_keys.h"
 #include "gateway_shared.h"
-#include "key_command.h"
+#include "command/key_command.h"
 #include "link/curl_loop.h"
+#include "command/log_command.h"
+#include "record/journal.h"
+#include "record/redact.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -28,10 +31,11 @@
 
 /* Descriptors kept from the clients: loops, listeners, logs, the administration. */
 #define SPARE_DESCRIPTORS 64
-/* Twice as long as lines for the log are kept together. */
-#define LINES_MS 100
 /* After the drain time: for the error events to leave. */
 #define LAST_MS 1000
+/* For the workers to end what was cut off, and for the log to be written. */
+#define CUT_MS 300
+#define LOG_MS 5000
 
 struct gateway {
     struct config *config;
@@ -42,7 +46,7 @@ struct gateway {
     _Atomic unsigned running;
     bool draining;
     struct gateway_keys *keys;      /* NULL: none are asked for */
-    uv_signal_t terminate, interrupt, hangup;
+    uv_signal_t terminate, interrupt, hangup, reopen;
     uv_timer_t drain_timer;
     uv_async_t worker_ended;
 };
@@ -61,11 +65,27 @@ static void reset_sockets(void)
         setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 }
 
+/* With workers still running: their sockets are reset, what they recorded is written. */
+static void leave(struct gateway *gateway, int status)
+{
+    reset_sockets();
+    journal_finish(gateway->shared.journal, LOG_MS);
+    _exit(status);
+}
+
+static void on_cut_over(uv_timer_t *timer)
+{
+    leave(timer->data, 0);
+}
+
 static void on_last_moment(uv_timer_t *timer)
 {
+    struct gateway *gateway = timer->data;
+
     log_line("embergate: some connections did not end in time; cutting them");
-    reset_sockets();
-    _exit(0);
+    for (unsigned i = 0; i < gateway->count; i++)
+        worker_cut(gateway->workers[i]);
+    uv_timer_start(timer, on_cut_over, CUT_MS, 0);
 }
 
 static void close_admin(struct gateway *gateway)
@@ -73,6 +93,7 @@ static void close_admin(struct gateway *gateway)
     uv_close((uv_handle_t *)&gateway->terminate, NULL);
     uv_close((uv_handle_t *)&gateway->interrupt, NULL);
     uv_close((uv_handle_t *)&gateway->hangup, NULL);
+    uv_close((uv_handle_t *)&gateway->reopen, NULL);
     gateway_keys_close(gateway->keys);
     uv_close((uv_handle_t *)&gateway->worker_ended, NULL);
     uv_timer_start(&gateway->drain_timer, on_last_moment, LAST_MS, 0);
@@ -114,9 +135,10 @@ static void on_signal(uv_signal_t *handle, int number)
 
     if (gateway->draining) {
         log_line("embergate: second signal, leaving at once");
-        reset_sockets();
-        usleep(LINES_MS * 1000);    /* the workers write what they have to say */
-        _exit(1);
+        for (unsigned i = 0; i < gateway->count; i++)
+            worker_cut(gateway->workers[i]);
+        usleep(CUT_MS * 1000);
+        leave(gateway, 1);
     }
     gateway->draining = true;
     log_line("embergate: signal %d, draining for at most %u ms", number, gateway->config->drain_ms);
@@ -168,9 +190,7 @@ static int start_workers(struct gateway *gateway)
     for (uint32_t i = 0; i < config->listen_count; i++)
         addresses[i] = config->listen[i];
     while (gateway->count < config->workers) {
-        struct metrics *metrics = gateway->shared.sets[gateway->count];
-
-        r = worker_new(&gateway->shared, metrics, false, addresses, config->listen_count, gateway->workers[0],
+        r = worker_new(&gateway->shared, gateway->count, false, addresses, config->listen_count, gateway->workers[0],
                        worker_has_ended, gateway, &gateway->workers[gateway->count], &bad);
         if (r < 0) {
             cannot_listen(&addresses[bad], r);
@@ -189,7 +209,16 @@ static void on_hangup(uv_signal_t *handle, int number)
     struct gateway *gateway = handle->data;
 
     (void)number;
+    journal_reopen(gateway->shared.journal);
     gateway_keys_reload(gateway->keys);
+}
+
+static void on_reopen(uv_signal_t *handle, int number)
+{
+    struct gateway *gateway = handle->data;
+
+    (void)number;
+    journal_reopen(gateway->shared.journal);
 }
 
 static void watch_signals(struct gateway *gateway)
@@ -199,13 +228,15 @@ static void watch_signals(struct gateway *gateway)
     uv_signal_init(loop, &gateway->terminate);
     uv_signal_init(loop, &gateway->interrupt);
     uv_signal_init(loop, &gateway->hangup);
+    uv_signal_init(loop, &gateway->reopen);
     uv_timer_init(loop, &gateway->drain_timer);
     uv_async_init(loop, &gateway->worker_ended, on_worker_ended);
-    gateway->terminate.data = gateway->interrupt.data = gateway->hangup.data = gateway;
+    gateway->terminate.data = gateway->interrupt.data = gateway->hangup.data = gateway->reopen.data = gateway;
     gateway->drain_timer.data = gateway->worker_ended.data = gateway;
     uv_signal_start(&gateway->terminate, on_signal, SIGTERM);
     uv_signal_start(&gateway->interrupt, on_signal, SIGINT);
     uv_signal_start(&gateway->hangup, on_hangup, SIGHUP);
+    uv_signal_start(&gateway->reopen, on_reopen, SIGUSR1);
     gateway_keys_watch(gateway->keys, loop);
 }
 
@@ -233,6 +264,8 @@ static int run_threads(struct gateway *gateway)
 
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
+    if (gateway->shared.journal)
+        r = journal_start(gateway->shared.journal);
     for (unsigned i = 0; i < gateway->count && r == 0; i++) {
         atomic_fetch_add(&gateway->running, 1);
         r = worker_start(gateway->workers[i]);
@@ -251,6 +284,20 @@ static int run_threads(struct gateway *gateway)
     return 0;
 }
 
+/* What is found out when it is begun: false, and it was said. */
+static bool open_log(struct gateway *gateway)
+{
+    struct buffer errors;
+    int r;
+
+    buffer_init(&errors);
+    r = journal_new(&gateway->config->log, &gateway->config->tracing, &errors, &gateway->shared.journal);
+    if (r < 0)
+        log_line("embergate: %.*s", BYTES_ARG(bytes_trim(buffer_bytes(&errors))));
+    buffer_deinit(&errors);
+    return r == 0;
+}
+
 static int serve(struct config *config)
 {
     struct gateway gateway = {.config = config};
@@ -258,11 +305,11 @@ static int serve(struct config *config)
     int r;
 
     gateway_shared_init(&gateway.shared, config, most_connections(config));
-    if (gateway_keys_new(&gateway.shared, &gateway.keys) != 0)
+    if (!open_log(&gateway) || gateway_keys_new(&gateway.shared, &gateway.keys) != 0)
         _exit(1);
     gateway.workers = alloc_zeroed(config->workers * sizeof(struct worker *));
 
-    r = worker_new(&gateway.shared, gateway.shared.sets[config->workers], true, &config->admin, config->has_admin, NULL,
+    r = worker_new(&gateway.shared, config->workers, true, &config->admin, config->has_admin, NULL,
                    NULL, NULL, &gateway.admin, &bad);
     if (r < 0)
         cannot_listen(&config->admin, r);
@@ -276,6 +323,8 @@ static int serve(struct config *config)
     for (unsigned i = 0; i < gateway.count; i++)
         worker_free(gateway.workers[i]);
     worker_free(gateway.admin);
+    journal_finish(gateway.shared.journal, LOG_MS);
+    journal_free(gateway.shared.journal);
     gateway_keys_free(gateway.keys);
     gateway_shared_deinit(&gateway.shared);
     alloc_free(gateway.workers);
@@ -311,6 +360,24 @@ static int check_keys(const struct config *config, const char *name)
     return r == -ENOENT ? 0 : r;
 }
 
+/* Patterns are compiled by who uses them, which is not the configuration. */
+static int check_patterns(const struct config *config, const char *name)
+{
+    struct buffer error;
+    int r = 0;
+
+    buffer_init(&error);
+    for (uint32_t i = 0; i < config->log.redact_pattern_count; i++) {
+        error.size = 0;
+        if (redact_check(config->log.redact_patterns[i], &error) == 0)
+            continue;
+        fprintf(stderr, "%s: log.redact.patterns[%u]: %.*s\n", name, i, BYTES_ARG(buffer_bytes(&error)));
+        r = 1;
+    }
+    buffer_deinit(&error);
+    return r;
+}
+
 static int configure_and_serve(const struct arguments *arguments)
 {
     const char *name = arguments->file ? arguments->file : "command line";
@@ -326,7 +393,9 @@ static int configure_and_serve(const struct arguments *arguments)
         return 1;
     }
     buffer_deinit(&errors);
-    if (arguments->check)
+    if (check_patterns(config, name) != 0)
+        r = 1;
+    else if (arguments->check)
         r = check_keys(config, name);
     else
         r = serve(config);
@@ -346,6 +415,8 @@ int main(int argc, char **argv)
         return cache_command(argc - 1, argv + 1);
     if (argc > 1 && bytes_equal(bytes_of(argv[1]), BYTES("key")))
         return key_command(argc - 1, argv + 1);
+    if (argc > 1 && bytes_equal(bytes_of(argv[1]), BYTES("log")))
+        return log_command(argc - 1, argv + 1);
     buffer_init(&errors);
     r = arguments_init(&arguments, argc, argv, &errors);
     if (r != 0)

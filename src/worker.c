@@ -19,8 +19,8 @@ struct worker {
     uv_timer_t look;            /* while draining */
     uv_thread_t thread;
     bool threaded, closing;
-    _Atomic bool drain, abort;
-    bool draining, aborted;
+    _Atomic bool drain, abort, cut;
+    bool draining, aborted, is_cut;
     struct flow *flow;
     struct listener **listeners;
     unsigned count;
@@ -64,6 +64,10 @@ static void on_doorbell(uv_async_t *doorbell)
         worker->aborted = true;
         flow_abort(worker->flow);
     }
+    if (atomic_load(&worker->cut) && !worker->is_cut) {
+        worker->is_cut = true;
+        flow_cut(worker->flow);
+    }
     close_when_idle(worker);
 }
 
@@ -80,7 +84,7 @@ static void unmake(struct worker *worker)
     worker_free(worker);
 }
 
-int worker_new(struct flow_shared *shared, struct metrics *metrics, bool admin, const struct config_address *addresses,
+int worker_new(struct flow_shared *shared, unsigned index, bool admin, const struct config_address *addresses,
                unsigned count, const struct worker *first, void (*ended)(void *data), void *data, struct worker **ret,
                unsigned *ret_bad)
 {
@@ -93,7 +97,7 @@ int worker_new(struct flow_shared *shared, struct metrics *metrics, bool admin, 
     worker->doorbell.data = worker->look.data = worker;
     worker->ended = ended;
     worker->data = data;
-    worker->flow = gate.data = flow_new(&worker->loop, shared, metrics, admin);
+    worker->flow = gate.data = flow_new(&worker->loop, shared, index, admin);
     worker->listeners = alloc_zeroed(count * sizeof(struct listener *));
     for (unsigned i = 0; i < count; i++) {
         int shared_with = first ? listener_descriptor(first->listeners[i]) : -1;
@@ -166,5 +170,11 @@ void worker_drain(struct worker *worker)
 void worker_abort(struct worker *worker)
 {
     atomic_store(&worker->abort, true);
+    uv_async_send(&worker->doorbell);
+}
+
+void worker_cut(struct worker *worker)
+{
+    atomic_store(&worker->cut, true);
     uv_async_send(&worker->doorbell);
 }

@@ -7,10 +7,10 @@
 
 struct worker;
 
-/* A worker for SHARED, listening on ADDRESSES. FIRST is the worker that opened them before and shares them, or
- * NULL. ENDED comes, from the worker's thread, when it is over. 0, or libuv's code with the index of
- * the address in *RET_BAD. */
-int worker_new(struct flow_shared *shared, struct metrics *metrics, bool admin, const struct config_address *addresses,
+/* A worker for SHARED, with the INDEXth of its sets, listening on ADDRESSES. FIRST is the worker that opened them
+ * before and shares them, or NULL. ENDED comes, from the worker's thread, when it is over. 0, or libuv's code with
+ * the index of the address in *RET_BAD. */
+int worker_new(struct flow_shared *shared, unsigned index, bool admin, const struct config_address *addresses,
                unsigned count, const struct worker *first, void (*ended)(void *data), void *data, struct worker **ret,
                unsigned *ret_bad);
 
@@ -29,3 +29,5 @@ struct worker *worker_free(struct worker *worker);
 /* From any thread. Drain: accept no more, end when the last answer is out. Abort: end the answers too. */
 void worker_drain(struct worker *worker);
 void worker_abort(struct worker *worker);
+/* Whatever is still open is cut off. */
+void worker_cut(struct worker *worker);

@@ -8,6 +8,7 @@
 #   EMBERGATE_TEST_CACHE   where installed clients are kept (default: ~/.cache/embergate-tests)
 #   EMBERGATE_TEST_BUILD   where to build (default: the checkout)
 #   EMBERGATE_NO_INSTALL   set: install nothing of the system's
+#   EMBERGATE_PROMTOOL     set for the journeys: promtool, which is fetched into the cache
 #   PYTEST_ARGUMENTS       passed to pytest
 set -u
 
@@ -139,6 +140,18 @@ node_clients() {
         (cd "$cache/node" && npm install --no-audit --no-fund --silent) && echo "$want" >"$cache/node/stamp"
 }
 
+# Debian's package would start a daemon where it is installed; one program of it is all that is needed.
+promtool() {         # prints its path; nothing when it cannot be had
+    tool=$cache/promtool/usr/bin/promtool
+    if [ ! -x "$tool" ]; then
+        rm -rf "${cache:?}/promtool"
+        mkdir -p "$cache/promtool" &&
+            (cd "$cache/promtool" && apt-get download prometheus && dpkg -x prometheus_*.deb .) >"$log/promtool" 2>&1
+        rm -f "$cache"/promtool/*.deb "$cache/promtool/usr/bin/prometheus"
+    fi
+    [ -x "$tool" ] && echo "$tool"
+}
+
 run_pytest() {       # NAME PYTHON ARGUMENT...
     name=$1 python=$2
     shift 2
@@ -159,6 +172,8 @@ run_pytest() {       # NAME PYTHON ARGUMENT...
 run_journey() {
     sanitized || return
     node_clients || say "node's SDK could not be installed: its journeys are skipped"
+    EMBERGATE_PROMTOOL=$(promtool) || say "promtool could not be fetched: its check is skipped"
+    export EMBERGATE_PROMTOOL
     if python_clients venv tests/journey/requirements/main.txt; then
         run_pytest "journeys" "$cache/venv/bin/python" -n "${EMBERGATE_TEST_JOBS:-3}" --dist loadfile tests/journey
     else

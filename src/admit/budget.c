@@ -38,12 +38,19 @@ static int64_t first_day_of(int32_t month)
 
 struct moment moment_of(uint64_t us, int64_t wall_s)
 {
+    static _Thread_local struct {
+        int32_t day, month;
+    } last = {-1, 0};           /* the calendar is asked once a day */
     struct moment moment = {.us = us};
     int64_t most = (int64_t)INT32_MAX * DAY_S / 2;
 
     moment.wall_s = wall_s < 0 ? 0 : wall_s > most ? most : wall_s;
     moment.number[BUDGET_DAY] = (int32_t)(moment.wall_s / DAY_S);
-    moment.number[BUDGET_MONTH] = month_of(moment.number[BUDGET_DAY]);
+    if (moment.number[BUDGET_DAY] != last.day) {
+        last.day = moment.number[BUDGET_DAY];
+        last.month = month_of(last.day);
+    }
+    moment.number[BUDGET_MONTH] = last.month;
     return moment;
 }
 
@@ -53,12 +60,10 @@ static uint64_t age_us(const struct budget *budget, uint64_t now_us)
     return now_us > budget->opened_us ? now_us - budget->opened_us : 0;
 }
 
-void budget_roll(struct budget *budget, enum budget_period period, const struct moment *moment)
+void budget_open(struct budget *budget, enum budget_period period, const struct moment *moment)
 {
     int32_t number = moment->number[period];
 
-    if (number == budget->now.number)
-        return;
     if (number < budget->now.number && age_us(budget, moment->us) < lengths_us[period])
         return;
     budget->before = budget->now;

@@ -30,8 +30,14 @@ struct moment {
 
 struct moment moment_of(uint64_t us, int64_t wall_s);
 
-/* Open the next period when it is time. */
-void budget_roll(struct budget *budget, enum budget_period period, const struct moment *moment);
+/* Open the next period, if it is time: MOMENT is in another one than BUDGET. */
+void budget_open(struct budget *budget, enum budget_period period, const struct moment *moment);
+
+static inline void budget_roll(struct budget *budget, enum budget_period period, const struct moment *moment)
+{
+    if (budget->now.number != moment->number[period])
+        budget_open(budget, period, moment);
+}
 
 /* The account of the period NUMBER; NULL when it is closed for good. */
 static inline struct spent *budget_of(struct budget *budget, int32_t number)

@@ -19,8 +19,10 @@ static const enum chat_field read_whole[] = {
 
 static bool is_one_of(const struct json_doc *doc, const struct json_node *key, const struct bytes *names, size_t count)
 {
+    size_t size = key->end - key->start - 2;
+
     for (size_t i = 0; i < count; i++) {
-        if (json_text_is(doc, key, names[i]))
+        if ((names[i].size == size || key->escaped) && json_text_is(doc, key, names[i]))
             return true;
     }
     return false;

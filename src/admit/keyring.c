@@ -19,6 +19,7 @@ struct keyring {
     struct config_keys *files[2];
     const struct config_key **list;     /* in the order of the files */
     uint32_t count;
+    struct keyring_place *attached[2];  /* of each key of each file; NULL: not yet */
 
     /* finding */
     unsigned bits;
@@ -205,11 +206,56 @@ struct keyring *keyring_unref(struct keyring *keyring)
         if (keyring->files[i])
             config_keys_unref(keyring->files[i]);
     }
+    alloc_free(keyring->attached[0]);
+    alloc_free(keyring->attached[1]);
     alloc_free(keyring->list);
     alloc_free(keyring->memory);
     alloc_free(keyring->first);
     alloc_free(keyring->places);
     return alloc_free(keyring);
+}
+
+/* --- where they are counted --- */
+
+static uint32_t team_of(struct bytes name, const struct config_team *teams, uint32_t count)
+{
+    for (uint32_t i = 0; name.size && i < count; i++)
+        if (bytes_equal(teams[i].name, name))
+            return i;
+    return KEYRING_NO_TEAM;
+}
+
+static struct keyring_place *place_of(const struct keyring *keyring, const struct config_key *key)
+{
+    for (int i = 0; i < 2; i++) {
+        const struct config_keys *file = keyring->files[i];
+
+        if (file && key >= file->list && key < file->list + file->count)
+            return keyring->attached[i] ? &keyring->attached[i][key - file->list] : NULL;
+    }
+    return NULL;
+}
+
+void keyring_attach(struct keyring *keyring, struct admit *admit, const struct config_team *teams,
+                    uint32_t team_count)
+{
+    for (int i = 0; i < 2; i++)
+        if (keyring->files[i])
+            keyring->attached[i] = alloc_zeroed(keyring->files[i]->count * sizeof(struct keyring_place));
+    for (uint32_t i = 0; i < keyring->count; i++) {
+        const struct config_key *key = keyring->list[i];
+        struct keyring_place *place = place_of(keyring, key);
+
+        place->scope = admit_scope(admit, SCOPE_OF_KEY, key->name, &key->quota);
+        place->team = team_of(key->team, teams, team_count);
+    }
+}
+
+struct keyring_place keyring_place(const struct keyring *keyring, const struct config_key *key)
+{
+    const struct keyring_place *place = place_of(keyring, key);
+
+    return place ? *place : (struct keyring_place){NULL, KEYRING_NO_TEAM};
 }
 
 uint32_t keyring_count(const struct keyring *keyring)

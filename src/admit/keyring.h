@@ -7,8 +7,8 @@
  */
 #pragma once
 
+#include "admit/scope.h"
 #include "base/digest.h"
-#include "config/config.h"
 
 struct keyring;
 
@@ -16,6 +16,21 @@ struct keyring;
 struct keyring *keyring_new(struct config_keys *keys, struct config_keys *more);
 struct keyring *keyring_ref(struct keyring *keyring);
 struct keyring *keyring_unref(struct keyring *keyring);
+
+/* What the requests of a key are counted in, found once for all of them. */
+struct keyring_place {
+    struct scope *scope;        /* NULL: the key has no limits of its own */
+    uint32_t team;              /* among the configured teams; KEYRING_NO_TEAM: none of them */
+};
+
+#define KEYRING_NO_TEAM UINT32_MAX
+
+/* Find each key its place: its scope in ADMIT, made when it was not there, and its team of TEAMS. Once, before others
+ * look at the keyring. */
+void keyring_attach(struct keyring *keyring, struct admit *admit, const struct config_team *teams,
+                    uint32_t team_count);
+/* KEY is of KEYRING. Not attached: no scope, no team. */
+struct keyring_place keyring_place(const struct keyring *keyring, const struct config_key *key);
 
 uint32_t keyring_count(const struct keyring *keyring);
 

@@ -5,16 +5,18 @@
 
 static uint64_t divide_up(rate_parts parts, uint64_t by)
 {
-    rate_parts whole = parts / by + (parts % by != 0);
+    uint64_t few = (uint64_t)parts;
+    rate_parts whole;
 
+    if (few == parts)       /* nearly always, and much cheaper */
+        return few / by + (few % by != 0);
+    whole = parts / by + (parts % by != 0);
     return whole > UINT64_MAX ? UINT64_MAX : (uint64_t)whole;
 }
 
-uint64_t rate_wait_us(const struct rate *rate, uint64_t burst, uint64_t amount)
+uint64_t rate_wait_us(const struct rate *rate, rate_parts room, rate_parts need)
 {
-    rate_parts room = rate_parts_of(burst), need = rate_parts_of(amount);
-
-    if (amount == 0 || rate->level + need <= room)
+    if (rate_has(rate, room, need))
         return 0;
     return divide_up(need > room ? rate->level : rate->level + need - room, rate->per_minute);
 }

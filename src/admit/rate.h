@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define RATE_UNIT 60000000u
@@ -22,14 +23,12 @@ static inline rate_parts rate_parts_of(uint64_t amount)
     return (rate_parts)amount * RATE_UNIT;
 }
 
-static inline void rate_take(struct rate *rate, uint64_t amount)
-{
-    rate->level += rate_parts_of(amount);
-}
-
 static inline void rate_give(struct rate *rate, rate_parts parts)
 {
-    rate->level -= parts < rate->level ? parts : rate->level;
+    if (parts < rate->level)
+        rate->level -= parts;
+    else
+        rate->level = 0;
 }
 
 static inline void rate_pass(struct rate *rate, uint64_t elapsed_us)
@@ -37,9 +36,15 @@ static inline void rate_pass(struct rate *rate, uint64_t elapsed_us)
     rate_give(rate, (rate_parts)rate->per_minute * elapsed_us);
 }
 
-/* How long until AMOUNT may be taken; 0: now. Never more than BURST at once, but for a single AMOUNT that is larger:
- * that one has to wait until everything was given back, and is then a debt that others wait for. */
-uint64_t rate_wait_us(const struct rate *rate, uint64_t burst, uint64_t amount);
+/* NEED may be taken now from a rate whose burst is ROOM. */
+static inline bool rate_has(const struct rate *rate, rate_parts room, rate_parts need)
+{
+    return need == 0 || rate->level + need <= room;
+}
+
+/* How long until NEED may be taken; 0: now. Never more than ROOM at once, but for a single NEED that is larger: that
+ * one has to wait until everything was given back, and is then a debt that others wait for. */
+uint64_t rate_wait_us(const struct rate *rate, rate_parts room, rate_parts need);
 
 /* How long until everything is given back. */
 uint64_t rate_empty_us(const struct rate *rate);

@@ -1,6 +1,8 @@
 /*
  * Taking holds the locks of all its scopes, for they say yes together; giving back goes from one to the next.
  *
+ * Which scope is the tightest is seen while they are locked, without a division; that is done for one line of a head.
+ *
  * What a rate gives back by itself leaves it in the order it was taken. So of a reservation that is settled late, the
  * part whose turn has passed is gone and cannot be given back a second time: else an old estimate could make room for
  * a second burst right behind the first.
@@ -17,13 +19,16 @@
 /* What a reservation is held against. */
 struct decision {
     const struct charge *want;
+    rate_parts need[SCOPE_RATES];
     struct moment moment;
     struct refusal worst;       /* no scope: none */
 };
 
 static uint64_t add_most(uint64_t a, uint64_t b)
 {
-    return a + b < a ? UINT64_MAX : a + b;
+    uint64_t sum;
+
+    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
 }
 
 /* --- may it be taken? --- */
@@ -44,11 +49,12 @@ static void refuse(struct decision *decision, struct scope *scope, enum quota_li
         *worst = (struct refusal){scope, limit, retry_after_ms, never};
 }
 
-static void check_rate(struct decision *decision, struct scope *scope, enum quota_limit limit, uint64_t amount)
+static void refuse_rate(struct decision *decision, struct scope *scope, enum quota_limit limit)
 {
-    uint64_t wait_us = rate_wait_us(&scope->rates[limit], scope->burst[limit], amount);
+    rate_parts room = scope->room[limit], need = decision->need[limit];
+    uint64_t wait_us = rate_wait_us(&scope->rates[limit], room, need);
 
-    if (limit == QUOTA_REQUESTS && amount > scope->burst[limit]) {
+    if (limit == QUOTA_REQUESTS && need > room) {
         refuse(decision, scope, limit, 0, true);
     } else if (wait_us) {
         /* Another thread's clock may have been read a little later than ours. */
@@ -57,53 +63,55 @@ static void check_rate(struct decision *decision, struct scope *scope, enum quot
     }
 }
 
-static void check_budget(struct decision *decision, struct scope *scope, enum quota_limit limit)
+static void refuse_budget(struct decision *decision, struct scope *scope, enum quota_limit limit, uint64_t amount)
 {
-    const struct charge *want = decision->want;
-    struct budget *budget = &scope->budgets[scope_period(limit)];
-    uint64_t amount = limit == QUOTA_TOKENS_DAY || limit == QUOTA_TOKENS_MONTH ? want->tokens : want->money;
-    uint64_t most = scope->most[limit];
+    bool never = amount > scope->most[limit];
+    enum budget_period period = scope_period(limit);
 
-    if (amount == 0 || add_most(*scope_spent(&budget->now, limit), amount) <= most)
-        return;
-    if (amount > most)
-        refuse(decision, scope, limit, 0, true);
-    else
-        refuse(decision, scope, limit, budget_reset_ms(budget, scope_period(limit), &decision->moment), false);
+    refuse(decision, scope, limit, never ? 0 : budget_reset_ms(&scope->budgets[period], period, &decision->moment),
+           never);
+}
+
+static void check_budgets(struct decision *decision, struct scope *scope, int period)
+{
+    const struct spent *spent = &scope->budgets[period].now, *most = &scope->ceilings[period];
+    const struct charge *want = decision->want;
+
+    if (want->tokens && add_most(spent->tokens, want->tokens) > most->tokens)
+        refuse_budget(decision, scope, (enum quota_limit)(QUOTA_TOKENS_DAY + period), want->tokens);
+    if (want->money && add_most(spent->money, want->money) > most->money)
+        refuse_budget(decision, scope, (enum quota_limit)(QUOTA_MONEY_DAY + period), want->money);
 }
 
 static void check(struct decision *decision, struct scope *scope)
 {
+    const struct charge *want = decision->want;
+
     scope_advance(scope, &decision->moment);
-    if (!decision->want->placeless && scope->most[QUOTA_CONCURRENT] &&
-        scope->running >= scope->most[QUOTA_CONCURRENT])
+    if (!want->placeless && scope->most[QUOTA_CONCURRENT] && scope->running >= scope->most[QUOTA_CONCURRENT])
         refuse(decision, scope, QUOTA_CONCURRENT, 0, false);
-    if (scope->most[QUOTA_REQUESTS])
-        check_rate(decision, scope, QUOTA_REQUESTS, decision->want->requests);
-    if (scope->most[QUOTA_TOKENS])
-        check_rate(decision, scope, QUOTA_TOKENS, decision->want->tokens);
-    for (int limit = QUOTA_TOKENS_DAY; limit < QUOTA_LIMITS; limit++) {
-        if (scope->most[limit])
-            check_budget(decision, scope, (enum quota_limit)limit);
-    }
+    for (int i = 0; i < SCOPE_RATES; i++)
+        if (scope->most[i] && !rate_has(&scope->rates[i], scope->room[i], decision->need[i]))
+            refuse_rate(decision, scope, (enum quota_limit)i);
+    for (int period = 0; period < BUDGET_PERIODS; period++)
+        check_budgets(decision, scope, period);
 }
 
 /* --- taking --- */
 
-static void charge_part(struct reservation_part *part, const struct charge *want)
+static void charge_part(struct reservation_part *part, const struct decision *decision)
 {
-    const uint64_t amounts[SCOPE_RATES] = {[QUOTA_REQUESTS] = want->requests, [QUOTA_TOKENS] = want->tokens};
+    const struct charge *want = decision->want;
     struct scope *scope = part->scope;
 
     scope->running += !want->placeless;
     part->at_us = scope->at_us;
     for (int i = 0; i < SCOPE_RATES; i++) {
-        rate_parts level;
+        rate_parts level = 0;
 
         if (scope->most[i])
-            rate_take(&scope->rates[i], amounts[i]);
-        level = scope->rates[i].level;
-        part->behind[i] = !scope->most[i] ? 0 : level > BEHIND_MOST ? BEHIND_MOST : (uint64_t)level;
+            level = scope->rates[i].level += decision->need[i];
+        part->behind[i] = level > BEHIND_MOST ? BEHIND_MOST : (uint64_t)level;
     }
     for (int i = 0; i < BUDGET_PERIODS; i++) {
         struct spent *spent = &scope->budgets[i].now;
@@ -112,6 +120,27 @@ static void charge_part(struct reservation_part *part, const struct charge *want
         spent->tokens = add_most(spent->tokens, want->tokens);
         spent->money = add_most(spent->money, want->money);
     }
+}
+
+/* --- what headers tell --- */
+
+/* Of two with the same room the one that takes longer to be whole again. */
+static bool is_slower(const struct rate *one, const struct rate *other)
+{
+    if (one->per_minute == other->per_minute)
+        return one->level > other->level;
+    return rate_empty_us(one) > rate_empty_us(other);
+}
+
+static void see(struct rate_seen *tightest, const struct scope *scope, int rate)
+{
+    const struct rate *here = &scope->rates[rate];
+    rate_parts room = scope->room[rate] > here->level ? scope->room[rate] - here->level : 0;
+
+    if (tightest->rate.per_minute && (room > tightest->room || (room == tightest->room &&
+                                                                !is_slower(here, &tightest->rate))))
+        return;
+    *tightest = (struct rate_seen){*here, room, scope->burst[rate]};
 }
 
 /* The scopes that are there, each once, into RESERVATION. */
@@ -135,20 +164,31 @@ static void gather(struct reservation *reservation, struct scope *const *scopes,
 int reservation_take(struct reservation *reservation, struct scope *const *scopes, unsigned count,
                      const struct charge *want, struct admit_time now, struct refusal *ret)
 {
-    struct decision decision = {.want = want, .moment = moment_of(now.us, now.wall_s)};
+    struct decision decision = {
+        .want = want,
+        .need = {rate_parts_of(want->requests), rate_parts_of(want->tokens)},
+        .moment = moment_of(now.us, now.wall_s),
+    };
 
     gather(reservation, scopes, count);
+    reservation->tightest[QUOTA_REQUESTS].rate.per_minute = reservation->tightest[QUOTA_TOKENS].rate.per_minute = 0;
     for (unsigned i = 0; i < reservation->count; i++) {
-        uv_mutex_lock(&reservation->parts[i].scope->lock);
+        lock_take(&reservation->parts[i].scope->lock);
         check(&decision, reservation->parts[i].scope);
     }
     for (unsigned i = reservation->count; i-- > 0;) {
+        struct scope *scope = reservation->parts[i].scope;
+
         if (!decision.worst.scope)
-            charge_part(&reservation->parts[i], want);
-        uv_mutex_unlock(&reservation->parts[i].scope->lock);
+            charge_part(&reservation->parts[i], &decision);
+        for (int rate = 0; rate < SCOPE_RATES; rate++)
+            if (scope->most[rate])
+                see(&reservation->tightest[rate], scope, rate);
+        lock_give(&scope->lock);
     }
     if (decision.worst.scope) {
-        *reservation = (struct reservation){0};
+        reservation->count = 0;
+        reservation->held = false;
         *ret = decision.worst;
         return ADMIT_E_REFUSED;
     }
@@ -185,7 +225,7 @@ static void settle_part(const struct reservation_part *part, const struct charge
 {
     struct scope *scope = part->scope;
 
-    uv_mutex_lock(&scope->lock);
+    lock_take(&scope->lock);
     scope_advance(scope, moment);
     scope->running -= !taken->placeless;
     if (actual->requests < taken->requests)
@@ -193,7 +233,7 @@ static void settle_part(const struct reservation_part *part, const struct charge
     if (actual->tokens < taken->tokens)
         give_rate(part, QUOTA_TOKENS, taken->tokens - actual->tokens);
     else if (scope->most[QUOTA_TOKENS])
-        rate_take(&scope->rates[QUOTA_TOKENS], actual->tokens - taken->tokens);
+        scope->rates[QUOTA_TOKENS].level += rate_parts_of(actual->tokens - taken->tokens);
     for (int i = 0; i < BUDGET_PERIODS; i++) {
         struct spent *spent = budget_of(&scope->budgets[i], part->period[i]);
 
@@ -202,7 +242,7 @@ static void settle_part(const struct reservation_part *part, const struct charge
             correct(&spent->money, taken->money, actual->money);
         }
     }
-    uv_mutex_unlock(&scope->lock);
+    lock_give(&scope->lock);
 }
 
 static void settle_all(struct reservation *reservation, const struct charge *actual, struct admit_time now)
@@ -245,6 +285,25 @@ void reservation_leave(struct reservation *reservation, struct scope *scope, str
 }
 
 /* --- for headers --- */
+
+bool reservation_line(const struct reservation *reservation, enum quota_limit limit, struct scope_line *ret)
+{
+    const struct rate_seen *seen = &reservation->tightest[limit];
+    uint64_t used, empty_us;
+
+    if (seen->rate.per_minute == 0)
+        return false;
+    used = rate_used(&seen->rate);
+    empty_us = rate_empty_us(&seen->rate);
+    *ret = (struct scope_line){
+        .limit = limit,
+        .most = seen->rate.per_minute,
+        .used = used,
+        .remaining = seen->burst > used ? seen->burst - used : 0,
+        .reset_ms = empty_us / 1000 + (empty_us % 1000 != 0),
+    };
+    return true;
+}
 
 bool reservation_tightest(struct scope *const *scopes, unsigned count, enum quota_limit limit, struct admit_time now,
                           struct scope_line *ret)

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "admit/rate.h"
 #include "admit/scope.h"
 
 struct charge {
@@ -22,12 +23,20 @@ struct reservation_part {
     int32_t period[2];      /* the day and the month that were charged */
 };
 
+/* A rate at the decision, in the scope where the least of it remained. Its PER_MINUTE is 0: no scope has it. */
+struct rate_seen {
+    struct rate rate;
+    rate_parts room;
+    uint64_t burst;
+};
+
 /* Part of an exchange. All zero: nothing is held. */
 struct reservation {
     struct reservation_part parts[SCOPE_KINDS];     /* in the order of their scopes' addresses */
     unsigned count;
     struct charge taken;
     bool held;              /* a place among the concurrent ones, and an estimate, are to be given back */
+    struct rate_seen tightest[2];       /* of requests and of tokens, this one counted; after a refusal as well */
 };
 
 struct refusal {
@@ -59,6 +68,9 @@ void reservation_undo(struct reservation *reservation, struct admit_time now);
 /* One scope less: its part is undone (a hit needs no backend). */
 void reservation_leave(struct reservation *reservation, struct scope *scope, struct admit_time now);
 
-/* The tightest of its scopes for requests and for tokens, for headers. False: no scope has such a limit. */
+/* For headers: the tightest of its scopes for LIMIT, requests or tokens, as the last decision left it. Takes no lock.
+ * False: no scope has such a limit, or nothing was decided. */
+bool reservation_line(const struct reservation *reservation, enum quota_limit limit, struct scope_line *ret);
+/* The same of SCOPES as they stand now. */
 bool reservation_tightest(struct scope *const *scopes, unsigned count, enum quota_limit limit, struct admit_time now,
                           struct scope_line *ret);

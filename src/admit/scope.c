@@ -8,6 +8,8 @@
 
 #include "base/alloc.h"
 
+#include <uv.h>
+
 #define LINE 64             /* of the cache */
 #define FIRST_BITS 6
 
@@ -57,10 +59,8 @@ struct admit *admit_free(struct admit *admit)
 {
     if (!admit)
         return NULL;
-    for (uint32_t i = 0; i < admit->count; i++) {
-        uv_mutex_destroy(&admit->all[i]->lock);
+    for (uint32_t i = 0; i < admit->count; i++)
         alloc_free(admit->all[i]->memory);
-    }
     uv_rwlock_destroy(&admit->lock);
     alloc_free(admit->all);
     alloc_free(admit->buckets);
@@ -117,10 +117,9 @@ static struct scope *scope_new(enum scope_kind kind, struct bytes name, uint64_t
     if (name.size)
         memcpy(text, name.data, name.size);
     scope->memory = memory;
-    scope->kind = kind;
+    scope->kind = (uint8_t)kind;
     scope->hash = hash;
     scope->name = (struct bytes){text, name.size};
-    uv_mutex_init(&scope->lock);
     return scope;
 }
 
@@ -139,6 +138,11 @@ static struct scope *add(struct admit *admit, enum scope_kind kind, struct bytes
     return scope;
 }
 
+static uint64_t most_or_all(uint64_t most)
+{
+    return most ? most : UINT64_MAX;
+}
+
 static void set_quota(struct scope *scope, const struct config_quota *quota)
 {
     const uint64_t most[QUOTA_LIMITS] = {
@@ -148,8 +152,9 @@ static void set_quota(struct scope *scope, const struct config_quota *quota)
         [QUOTA_MONEY_MONTH] = quota->money_per_month,
     };
 
-    uv_mutex_lock(&scope->lock);
+    lock_take(&scope->lock);
     memcpy(scope->most, most, sizeof(most));
+    scope->changed = true;
     scope->quota = *quota;
     if (!quota->requests_burst)
         scope->quota.requests_burst = quota->requests_per_minute;
@@ -157,7 +162,13 @@ static void set_quota(struct scope *scope, const struct config_quota *quota)
         scope->quota.tokens_burst = quota->tokens_per_minute;
     scope->burst[QUOTA_REQUESTS] = scope->quota.requests_burst;
     scope->burst[QUOTA_TOKENS] = scope->quota.tokens_burst;
-    uv_mutex_unlock(&scope->lock);
+    for (int i = 0; i < SCOPE_RATES; i++)
+        scope->room[i] = rate_parts_of(scope->burst[i]);
+    for (int i = 0; i < BUDGET_PERIODS; i++) {
+        scope->ceilings[i].tokens = most_or_all(most[QUOTA_TOKENS_DAY + i]);
+        scope->ceilings[i].money = most_or_all(most[QUOTA_MONEY_DAY + i]);
+    }
+    lock_give(&scope->lock);
 }
 
 static bool limits_something(const struct config_quota *quota)
@@ -207,7 +218,7 @@ struct scope *admit_at(struct admit *admit, uint32_t index)
 
 enum scope_kind scope_kind(const struct scope *scope)
 {
-    return scope->kind;
+    return (enum scope_kind)scope->kind;
 }
 
 struct bytes scope_name(const struct scope *scope)
@@ -219,24 +230,19 @@ struct config_quota scope_quota(struct scope *scope)
 {
     struct config_quota quota;
 
-    uv_mutex_lock(&scope->lock);
+    lock_take(&scope->lock);
     quota = scope->quota;
-    uv_mutex_unlock(&scope->lock);
+    lock_give(&scope->lock);
     return quota;
 }
 
-void scope_advance(struct scope *scope, const struct moment *moment)
+/* A rate that is not limited any more gives back what was taken as it did. */
+void scope_follow(struct scope *scope)
 {
-    uint64_t elapsed = moment->us > scope->at_us ? moment->us - scope->at_us : 0;
-
-    scope->at_us += elapsed;
-    for (int i = 0; i < SCOPE_RATES; i++) {
-        rate_pass(&scope->rates[i], elapsed);
+    scope->changed = false;
+    for (int i = 0; i < SCOPE_RATES; i++)
         if (scope->most[i])
             scope->rates[i].per_minute = scope->most[i];
-    }
-    for (int i = 0; i < BUDGET_PERIODS; i++)
-        budget_roll(&scope->budgets[i], (enum budget_period)i, moment);
 }
 
 /* --- how it stands --- */
@@ -267,13 +273,13 @@ bool scope_line(struct scope *scope, enum quota_limit limit, const struct moment
 {
     struct scope_line line = {.limit = limit};
 
-    uv_mutex_lock(&scope->lock);
+    lock_take(&scope->lock);
     line.most = scope->most[limit];
     if (line.most) {
         scope_advance(scope, moment);
         read_limit(scope, limit, moment, &line);
     }
-    uv_mutex_unlock(&scope->lock);
+    lock_give(&scope->lock);
     if (line.most)
         *ret = line;
     return line.most != 0;

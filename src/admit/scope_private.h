@@ -4,10 +4,9 @@
 #pragma once
 
 #include "admit/budget.h"
+#include "admit/lock.h"
 #include "admit/rate.h"
 #include "admit/scope.h"
-
-#include <uv.h>
 
 /* Of a QUOTA_ that is a rate, its place; of one that is a budget, its period and account. */
 #define SCOPE_RATES 2
@@ -15,14 +14,17 @@
 
 /* Starts on a line of the cache of its own, what a decision looks at in front. */
 struct scope {
-    uv_mutex_t lock;            /* guards all but what never changes */
+    struct lock lock;           /* guards all but what never changes */
     uint32_t running;           /* places taken, also where there is no limit to them */
-    enum scope_kind kind;       /* never changes */
+    uint8_t kind;               /* enum scope_kind; never changes */
+    bool changed;               /* the quota did, and the rates do not know it yet */
     uint64_t at_us;             /* when time was last given back; does not go back */
     struct rate rates[SCOPE_RATES];         /* QUOTA_REQUESTS, QUOTA_TOKENS */
     uint64_t most[QUOTA_LIMITS];            /* 0: not limited */
+    rate_parts room[SCOPE_RATES];           /* the burst */
     uint64_t burst[SCOPE_RATES];
     struct budget budgets[BUDGET_PERIODS];  /* kept also where they are not limited */
+    struct spent ceilings[BUDGET_PERIODS];  /* of them; UINT64_MAX: not limited */
     struct config_quota quota;
 
     /* never changes but NEXT, which the registry's lock guards */
@@ -32,8 +34,22 @@ struct scope {
     struct bytes name;
 };
 
+/* Private to scope_advance(). */
+void scope_follow(struct scope *scope);
+
 /* With the lock held: give back what time gives, open the periods that begin, follow a quota that changed. */
-void scope_advance(struct scope *scope, const struct moment *moment);
+static inline void scope_advance(struct scope *scope, const struct moment *moment)
+{
+    uint64_t elapsed = moment->us > scope->at_us ? moment->us - scope->at_us : 0;
+
+    scope->at_us += elapsed;
+    for (int i = 0; i < SCOPE_RATES; i++)
+        rate_pass(&scope->rates[i], elapsed);
+    if (scope->changed)
+        scope_follow(scope);
+    for (int i = 0; i < BUDGET_PERIODS; i++)
+        budget_roll(&scope->budgets[i], (enum budget_period)i, moment);
+}
 
 /* With the lock held: what is spent of a budget. */
 static inline uint64_t *scope_spent(struct spent *spent, enum quota_limit limit)

@@ -110,45 +110,6 @@ static void decided(struct shared_take *take, const int64_t *numbers)
 
 /* --- asking --- */
 
-static void pack_rate(struct buffer *out, uint64_t rate, uint64_t burst, uint64_t amount)
-{
-    struct span cost = {0, 0}, most = {0, 0};
-
-    if (rate) {
-        cost = span_of(amount, rate);
-        most = span_of(burst, rate);
-    }
-    pack_number(out, (int64_t)span_rate(rate));
-    pack_number(out, (int64_t)cost.whole_us);
-    pack_number(out, (int64_t)cost.rest);
-    pack_number(out, (int64_t)most.whole_us);
-    pack_number(out, (int64_t)most.rest);
-}
-
-static void pack_amount(struct buffer *out, uint64_t amount)
-{
-    pack_number(out, (int64_t)(amount < SHARED_MOST ? amount : SHARED_MOST));
-}
-
-static void pack_take(struct buffer *out, const struct shared_take *take)
-{
-    buffer_clear(out, SIZE_MAX);
-    pack_number(out, (int64_t)take->shared->config.lease_ms * 1000);
-    pack_amount(out, take->taken.tokens);
-    pack_amount(out, take->taken.money);
-    for (unsigned i = 0; i < take->count; i++) {
-        struct config_quota quota = scope_quota(take->parts[i].scope);
-
-        pack_rate(out, quota.requests_per_minute, quota.requests_burst, take->taken.requests);
-        pack_rate(out, quota.tokens_per_minute, quota.tokens_burst, take->taken.tokens);
-        pack_amount(out, take->taken.placeless ? 0 : quota.concurrent);
-        pack_amount(out, quota.tokens_per_day);
-        pack_amount(out, quota.tokens_per_month);
-        pack_amount(out, quota.money_per_day);
-        pack_amount(out, quota.money_per_month);
-    }
-}
-
 static int ask(struct shared_take *take, bool in_full)
 {
     struct shared *shared = take->shared;
@@ -159,7 +120,7 @@ static int ask(struct shared_take *take, bool in_full)
     shared_words_take(shared, &words, take->id);
     for (unsigned i = 0; i < take->count; i++)
         shared_words_scope(shared, &words, take->parts[i].scope);
-    pack_take(&shared->numbers, take);
+    shared_pack_take(&shared->numbers, take);
     r = shared_run(shared, SCRIPT_TAKE, &words,
                    (struct bytes[]){{take->id, SHARED_ID_SIZE}, buffer_bytes(&shared->numbers)}, 2, in_full,
                    &take->call);
@@ -217,18 +178,26 @@ static void gather(struct shared_take *take, struct scope *const *scopes, unsign
     }
 }
 
+static void begin(struct shared *shared, struct shared_take *take, struct scope *const *scopes, unsigned count,
+                  const struct charge *want, struct admit_time now)
+{
+    *take = (struct shared_take){.call.done = on_reply, .shared = shared, .taken = *want,
+                                 .redis_us = redis_now_us(shared, now)};
+    list_init(&take->call.link);
+    list_init(&take->link);
+    shared_new_id(shared, take->id);
+    gather(take, scopes, count);
+}
+
 void shared_take(struct shared *shared, struct shared_take *take, struct scope *const *scopes, unsigned count,
                  const struct charge *want, struct admit_time now,
                  void (*done)(void *data, int result, const struct refusal *refusal), void *data)
 {
     struct refusal refusal;
 
-    *take = (struct shared_take){.call.done = on_reply, .shared = shared, .taken = *want, .done = done, .data = data,
-                                 .redis_us = redis_now_us(shared, now)};
-    list_init(&take->call.link);
-    list_init(&take->link);
-    shared_new_id(shared, take->id);
-    gather(take, scopes, count);
+    begin(shared, take, scopes, count, want, now);
+    take->done = done;
+    take->data = data;
     if (take->count == 0) {
         shared_hold(take);
     } else if (shared_is_never(take, &refusal)) {
@@ -243,6 +212,20 @@ void shared_take(struct shared *shared, struct shared_take *take, struct scope *
     } else if (ask(take, false)) {
         shared_degrade(take, SHARED_AWAY, BYTES_NONE);
     }
+}
+
+static void charged(void *data, int result, const struct refusal *refusal)
+{
+}
+
+void shared_charge(struct shared *shared, struct shared_take *take, struct scope *scope, const struct charge *want,
+                   struct admit_time now)
+{
+    begin(shared, take, &scope, 1, want, now);
+    take->done = charged;
+    take->unasked = true;
+    if (!redis_is_ready(shared->redis) || ask(take, false))
+        shared_degrade(take, SHARED_AWAY, BYTES_NONE);
 }
 
 void shared_forget(struct shared_take *take)
@@ -292,6 +275,31 @@ void shared_undo(struct shared_take *take, struct admit_time now)
     shared_forget(take);
     reservation_undo(&take->reservation, now);
     give_back(take, SETTLE_UNDONE, &(struct charge){0});
+}
+
+void shared_leave(struct shared_take *take, struct scope *scope, struct admit_time now)
+{
+    struct shared *shared = take->shared;
+    struct config_quota quota;
+    struct shared_take part;
+    unsigned place = 0;
+
+    while (place < take->count && take->parts[place].scope != scope)
+        place++;
+    if (!shared || take->asking || place == take->count)
+        return;
+    if (take->leased) {
+        part = (struct shared_take){.parts = {take->parts[place]}, .count = 1, .taken = take->taken,
+                                    .redis_us = take->redis_us};
+        memcpy(part.id, take->id, sizeof(part.id));
+        shared_settle_add(shared, SETTLE_LEFT, &part, &(struct charge){0});
+        shared_unknow(shared, scope);
+    } else if (take->reservation.held) {
+        quota = scope_quota(scope);
+        reservation_leave(&take->reservation, shared_share(shared, scope, &quota), now);
+    }
+    take->count--;
+    memmove(&take->parts[place], &take->parts[place + 1], (take->count - place) * sizeof(take->parts[0]));
 }
 
 /* --- its life --- */

@@ -2,6 +2,10 @@
  * The same limits over any number of gateways: one Lua script per decision, on Redis' own clock, all scopes together
  * or not at all. One per worker, on its own connection.
  *
+ * Every decision is a round trip: permits that a gateway held ahead would be refused wrongly elsewhere, and permits it
+ * gave on credit may be a thousandth of a limit over all gateways, which is none of the limits that most keys have. One
+ * such scope, or one with leases, among the five of a request needs the trip for all of them.
+ *
  * A place among the concurrent ones is a lease: it ends by itself when its gateway does not renew it, so a killed
  * gateway's share comes back after the lease's time. What a request took from the rates is not given back by a death:
  * it had been asked.
@@ -71,6 +75,7 @@ struct shared_take {
     bool asking, leased, degraded;      /* degraded: decided without Redis */
     bool owed;                          /* let in without Redis: to be added to the shared budgets */
     bool told_script;                   /* Redis had forgotten the script, and was told it */
+    bool unasked;                       /* it is not refused */
     int64_t redis_us;                   /* when it was decided, on Redis' clock; without Redis as near as is known */
     void (*done)(void *data, int result, const struct refusal *refusal);
     void *data;
@@ -90,6 +95,14 @@ void shared_forget(struct shared_take *take);
  * away (a bounded number, oldest dropped and counted). Twice is fine, after shared_close() too. */
 void shared_settle(struct shared_take *take, const struct charge *actual, struct admit_time now);
 void shared_undo(struct shared_take *take, struct admit_time now);
+
+/* One scope less: its lease and its charge are undone (a hit needs no backend). */
+void shared_leave(struct shared_take *take, struct scope *scope, struct admit_time now);
+/* SCOPE as well, charged without asking: WANT and a place there are taken whatever its limits say, nobody is told, and
+ * nobody waits. TAKE is one of its own, to be settled or undone as any other; when that comes before Redis' reply,
+ * nothing stays charged. */
+void shared_charge(struct shared *shared, struct shared_take *take, struct scope *scope, const struct charge *want,
+                   struct admit_time now);
 
 /* A look at how scopes stand: part of whoever looks. All zero: none is under way. */
 struct shared_peek {

@@ -50,6 +50,55 @@ void shared_words_scope(struct shared *shared, struct shared_words *words, const
     shared_words_leases(shared, words, scope);
 }
 
+/* --- what is wanted --- */
+
+static void pack_rate(struct buffer *out, uint64_t rate, uint64_t burst, uint64_t amount, bool unasked)
+{
+    struct span cost = {0, 0}, most = {0, 0};
+
+    if (rate) {
+        cost = span_of(amount, rate);
+        most = unasked ? (struct span){SHARED_MOST, 0} : span_of(burst, rate);
+    }
+    pack_number(out, (int64_t)span_rate(rate));
+    pack_number(out, (int64_t)cost.whole_us);
+    pack_number(out, (int64_t)cost.rest);
+    pack_number(out, (int64_t)most.whole_us);
+    pack_number(out, (int64_t)most.rest);
+}
+
+static void pack_amount(struct buffer *out, uint64_t amount)
+{
+    pack_number(out, (int64_t)(amount < SHARED_MOST ? amount : SHARED_MOST));
+}
+
+/* Of what is LIMITED, as much as can be said when it is charged unasked. */
+static void pack_most(struct buffer *out, uint64_t limited, bool unasked)
+{
+    pack_amount(out, limited && unasked ? SHARED_MOST : limited);
+}
+
+void shared_pack_take(struct buffer *out, const struct shared_take *take)
+{
+    bool unasked = take->unasked;
+
+    buffer_clear(out, SIZE_MAX);
+    pack_number(out, (int64_t)take->shared->config.lease_ms * 1000);
+    pack_amount(out, take->taken.tokens);
+    pack_amount(out, take->taken.money);
+    for (unsigned i = 0; i < take->count; i++) {
+        struct config_quota quota = scope_quota(take->parts[i].scope);
+
+        pack_rate(out, quota.requests_per_minute, quota.requests_burst, take->taken.requests, unasked);
+        pack_rate(out, quota.tokens_per_minute, quota.tokens_burst, take->taken.tokens, unasked);
+        pack_most(out, take->taken.placeless ? 0 : quota.concurrent, unasked);
+        pack_most(out, quota.tokens_per_day, unasked);
+        pack_most(out, quota.tokens_per_month, unasked);
+        pack_most(out, quota.money_per_day, unasked);
+        pack_most(out, quota.money_per_month, unasked);
+    }
+}
+
 /* --- running --- */
 
 int shared_run(struct shared *shared, enum shared_script script, const struct shared_words *words,

@@ -67,6 +67,9 @@ void shared_words_leases(struct shared *shared, struct shared_words *words, cons
 /* Its books and its leases. */
 void shared_words_scope(struct shared *shared, struct shared_words *words, const struct scope *scope);
 
+/* TAKE as the script wants it. */
+void shared_pack_take(struct buffer *out, const struct shared_take *take);
+
 /* Run SCRIPT with the keys of WORDS and ARGUMENTS; IN_FULL: with its text. As redis_ask(). */
 int shared_run(struct shared *shared, enum shared_script script, const struct shared_words *words,
                const struct bytes *arguments, unsigned count, bool in_full, struct redis_call *call);
@@ -103,7 +106,8 @@ struct scope *shared_share(struct shared *shared, struct scope *scope, const str
 
 /* --- shared_settle.c --- */
 
-enum shared_settling { SETTLE_TAKEN, SETTLE_UNDONE, SETTLE_OWED };
+/* LEFT: of a take that goes on, one part is undone. */
+enum shared_settling { SETTLE_TAKEN, SETTLE_UNDONE, SETTLE_OWED, SETTLE_LEFT };
 
 /* TAKE is over and used ACTUAL: told to Redis now or later. */
 void shared_settle_add(struct shared *shared, enum shared_settling kind, const struct shared_take *take,

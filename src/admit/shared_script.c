@@ -147,11 +147,11 @@ static const char take_text[] =
     "return struct.pack('<' .. string.rep('d', #out), unpack(out))\n";
 
 /*
- * KEYS as above. ARGV: the id; what is done (0: a take is settled, 1: it is undone, 2: something is added that no take
- * asked for), the ends of the take's day and month, tokens and money more or less than was taken, and of each scope:
- * for requests and for tokens the rate, the time more or less (time, rest) and the rate's time as the take left it;
- * whether it has leases; whether tokens of the day, of the month, money of the day, of the month are counted. Gives 1
- * when it did something.
+ * KEYS as above. ARGV: the lease's id; what is done (0: a take is settled, 1: it is undone; under a name of its own:
+ * 2: something is added that no take asked for, 3: a part of a take is undone), the ends of the take's day and month,
+ * tokens and money more or less than was taken, and of each scope: for requests and for tokens the rate, the time
+ * more or less (time, rest) and the rate's time as the take left it; whether it has leases; whether tokens of the
+ * day, of the month, money of the day, of the month are counted. Gives 1 when it did something.
  *
  * What time has given back already is not given back again: an old estimate would make room for a second burst.
  */

@@ -21,7 +21,7 @@ struct settlement {
     struct redis_call call;
     struct shared *shared;
     enum shared_settling kind;
-    char id[SHARED_ID_SIZE];
+    char id[SHARED_ID_SIZE], lease[SHARED_ID_SIZE];     /* the same where a whole take is settled */
     struct shared_part parts[SCOPE_KINDS];
     unsigned count, tries;
     bool is_sent;
@@ -145,7 +145,7 @@ static int send_settlement(struct shared *shared, struct settlement *settlement)
         shared_words_scope(shared, &words, settlement->parts[i].scope);
     pack(&shared->numbers, settlement);
     return shared_run(shared, SCRIPT_SETTLE, &words,
-                      (struct bytes[]){{settlement->id, SHARED_ID_SIZE}, buffer_bytes(&shared->numbers)}, 2,
+                      (struct bytes[]){{settlement->lease, SHARED_ID_SIZE}, buffer_bytes(&shared->numbers)}, 2,
                       settlement->tries > 0, &settlement->call);
 }
 
@@ -186,7 +186,8 @@ void shared_settle_add(struct shared *shared, enum shared_settling kind, const s
     settlement->call.done = on_settled;
     list_init(&settlement->call.link);
     memcpy(settlement->id, take->id, SHARED_ID_SIZE);
-    if (kind == SETTLE_OWED)
+    memcpy(settlement->lease, take->id, SHARED_ID_SIZE);
+    if (kind == SETTLE_OWED || kind == SETTLE_LEFT)
         shared_new_id(shared, settlement->id);
     memcpy(settlement->parts, take->parts, sizeof(settlement->parts));
     settlement->count = take->count;

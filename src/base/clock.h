@@ -10,3 +10,4 @@ uint64_t clock_ms(void);      /* monotonic */
 uint64_t clock_us(void);      /* monotonic */
 int64_t clock_wall_s(void);   /* seconds since 1970 */
 uint64_t clock_wall_ms(void); /* milliseconds since 1970 */
+uint64_t clock_wall_us(void); /* microseconds since 1970 */

@@ -256,6 +256,8 @@ static inline void publish(struct transcript *transcript, struct transcript_bloc
 {
     uint64_t events = atomic_load_explicit(&transcript->events, memory_order_relaxed);
 
+    if (events == 0)
+        atomic_store_explicit(&transcript->first_us, clock_us(), memory_order_relaxed);
     if (block != transcript->last) {
         if (transcript->last)
             transcript->last->next = block;
@@ -405,6 +407,11 @@ enum transcript_status transcript_status(struct transcript *transcript)
 uint64_t transcript_events(struct transcript *transcript)
 {
     return atomic_load_explicit(&transcript->events, memory_order_acquire);
+}
+
+uint64_t transcript_first_us(struct transcript *transcript)
+{
+    return atomic_load_explicit(&transcript->first_us, memory_order_relaxed);
 }
 
 size_t transcript_undelivered(struct transcript *transcript)

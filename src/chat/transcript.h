@@ -21,6 +21,7 @@
 
 #include "base/list.h"
 #include "chat/failure.h"
+#include "chat/finish.h"
 #include "json/json_doc.h"
 #include "link/mailbox.h"
 
@@ -84,6 +85,17 @@ struct reader {
 
 enum { READER_E_EMPTY = 1, READER_E_END, READER_E_FAILED, READER_E_LOST };
 
+/* How many of the backends that were asked are told apart. */
+#define TRANSCRIPT_TRIES 4
+
+/* A backend was asked, and this came of it. */
+struct transcript_try {
+    uint32_t us;                    /* from asking to the answer's end, or the failure */
+    uint16_t backend, status;       /* its index in the configuration; 0: it did not answer */
+    bool failed;
+    uint8_t failure;                /* enum failure_kind */
+};
+
 /* What the writer knows about the making of the answer. Filled in as it becomes known. */
 struct transcript_facts {
     struct bytes backend;           /* its name in the configuration */
@@ -92,6 +104,10 @@ struct transcript_facts {
     unsigned attempts;              /* calls started */
     int64_t prompt_tokens, completion_tokens;   /* -1: the upstream did not tell */
     uint64_t chunks;                /* events of a stream that came */
+    enum chat_finish finish;
+    unsigned try_count;
+    struct transcript_try tries[TRANSCRIPT_TRIES];
+    uint64_t connected_us;          /* when the last call had its connection, on the monotonic clock; 0: it had none */
     unsigned raw_status;            /* of an EVENT_RAW answer */
     bool whole;                     /* every choice ended with a reason of its own accord: it may be remembered */
     bool recalled;                  /* it was made earlier, and read from the second shelf */
@@ -126,6 +142,8 @@ void transcript_tell(struct transcript *transcript, const struct transcript_fact
 struct transcript_facts transcript_facts(struct transcript *transcript);
 enum transcript_status transcript_status(struct transcript *transcript);
 uint64_t transcript_events(struct transcript *transcript);
+/* When the first event came, on the monotonic clock, in microseconds; 0: none came yet. */
+uint64_t transcript_first_us(struct transcript *transcript);
 /* Bytes of payload it holds that some reader may still want. */
 size_t transcript_undelivered(struct transcript *transcript);
 /* Bytes of memory it takes. */

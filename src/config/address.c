@@ -144,13 +144,10 @@ static const char *read_authority(struct arena *arena, struct bytes text, struct
 
 /* The path becomes the root before /v1. A Goodfire server's API has two levels in front of it that are its
  * own. */
-static const char *read_path(struct arena *arena, struct bytes path, struct config_backend *backend)
+static void read_root(struct arena *arena, struct bytes path, struct config_backend *backend)
 {
     static const struct bytes version = {"/v1", 3}, goodfire = {"/api/inference", 14};
 
-    for (size_t i = 0; i < path.size; i++)
-        if (path.data[i] <= 0x20 || path.data[i] >= 0x7f || strchr("\"<>\\^`{|}", path.data[i]))
-            return "the path holds a character that must be percent-encoded";
     while (path.size && path.data[path.size - 1] == '/')
         path.size--;
     if (bytes_end_with(path, version))
@@ -162,17 +159,18 @@ static const char *read_path(struct arena *arena, struct bytes path, struct conf
     if (backend->kind == KIND_GOODFIRE && bytes_end_with(path, goodfire))
         path.size -= goodfire.size;
     backend->root = arena_copy(arena, path);
-    return NULL;
 }
 
-const char *address_read_url(struct arena *arena, struct bytes text, struct config_backend *backend)
+/* All of a URL but its path, which is checked and told; empty for a unix socket. */
+static const char *read_url(struct arena *arena, struct bytes text, struct config_backend *backend,
+                            struct bytes *ret_path)
 {
     static const struct bytes http = {"http://", 7}, https = {"https://", 8};
     struct bytes head = {text.data, text.size < https.size ? text.size : https.size};
     const char *wrong;
     size_t slash;
 
-    backend->root = arena_copy(arena, BYTES(""));
+    *ret_path = BYTES_NONE;
     if (bytes_start_with(text, BYTES("unix:")))
         return address_read_unix(arena, bytes_skip(text, 5), &backend->unix_path);
     backend->tls = bytes_equal_nocase(head, https);
@@ -186,7 +184,38 @@ const char *address_read_url(struct arena *arena, struct bytes text, struct conf
         return "no query (?) and no fragment (#) in a URL";
     slash = bytes_find(text, BYTES("/"));
     wrong = read_authority(arena, (struct bytes){text.data, slash}, backend);
-    return wrong ? wrong : read_path(arena, bytes_skip(text, slash), backend);
+    *ret_path = bytes_skip(text, slash);
+    for (size_t i = 0; !wrong && i < ret_path->size; i++)
+        if (ret_path->data[i] <= 0x20 || ret_path->data[i] >= 0x7f || strchr("\"<>\\^`{|}", ret_path->data[i]))
+            wrong = "the path holds a character that must be percent-encoded";
+    return wrong;
+}
+
+const char *address_read_url(struct arena *arena, struct bytes text, struct config_backend *backend)
+{
+    struct bytes path;
+    const char *wrong = read_url(arena, text, backend, &path);
+
+    backend->root = arena_copy(arena, BYTES(""));
+    if (!wrong)
+        read_root(arena, path, backend);
+    return wrong;
+}
+
+const char *address_read_collector(struct arena *arena, struct bytes text, struct config_tracing *tracing)
+{
+    struct config_backend server = {0};
+    struct bytes path;
+    const char *wrong = read_url(arena, text, &server, &path);
+
+    if (wrong)
+        return wrong;
+    tracing->tls = server.tls;
+    tracing->host = server.host;
+    tracing->port = server.port;
+    tracing->unix_path = server.unix_path;
+    tracing->path = arena_copy(arena, path.size > 1 ? path : BYTES("/v1/traces"));
+    return NULL;
 }
 
 struct bytes address_name(struct arena *arena, const struct config_backend *backend)

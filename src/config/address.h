@@ -22,5 +22,8 @@ const char *address_read_unix(struct arena *arena, struct bytes path, struct byt
  * it. */
 const char *address_read_url(struct arena *arena, struct bytes text, struct config_backend *backend);
 
+/* The same for who collects spans: sets tls, host, port, unix_path and path of TRACING. */
+const char *address_read_collector(struct arena *arena, struct bytes text, struct config_tracing *tracing);
+
 /* "host:port", "[v6]:port" or "unix:/path": how a backend without a name is called. */
 struct bytes address_name(struct arena *arena, const struct config_backend *backend);

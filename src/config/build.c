@@ -151,4 +151,8 @@ void build_config(struct build *build, const struct raw *raw, const struct tree_
         build_unique_names(build, models, variants);
     }
     build_admission(build, raw, root, overrides->listen);
+    build_log(build, raw->log, tree_member(root, BYTES("log")));
+    build_tracing(build, raw->tracing, tree_member(root, BYTES("tracing")));
+    build->config->server_timing = true;
+    build_flag(build, tree_member(root, BYTES("server_timing")), raw->server_timing, &build->config->server_timing);
 }

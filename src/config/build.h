@@ -57,6 +57,13 @@ bool build_word(struct build *build, const struct tree_node *node, const char *r
                 size_t count, size_t *ret);
 /* "true" or "false". *TARGET is only changed by one of them. */
 void build_flag(struct build *build, const struct tree_node *node, const char *raw, bool *target);
+/* A share from 0 to 1, as parts in a million; what is not nothing is at least one of them. */
+void build_share(struct build *build, const struct tree_node *node, const char *raw, uint32_t *target);
+/* What goes into a header, and never into a message: visible ASCII. */
+void build_secret(struct build *build, const struct tree_node *node, const char *raw, struct bytes *target);
+/* A file of certificates that can be read. PLAIN: no TLS is spoken, so there is nothing to check by it. */
+void build_ca_file(struct build *build, const struct tree_node *node, const char *raw, bool plain,
+                   struct bytes *target);
 /* The entry ITEM has a name in the file, which is not (or not surely) NAME. */
 bool build_name_unsure(const struct tree_node *item, struct bytes name);
 /* PATH in the file's folder, unless it is absolute. */
@@ -87,6 +94,11 @@ void build_price(struct build *build, const struct raw_price *raw, const struct 
                  struct config_price *price);
 /* Keys, teams and the limits of the gateway; after the models. OPTION: what --listen says, or NULL. */
 void build_admission(struct build *build, const struct raw *raw, const struct tree_node *root, const char *option);
+/* What the log holds of bodies. */
+void build_bodies(struct build *build, const struct tree_node *node, const char *raw, enum config_bodies *target);
+/* The request log, and where spans go. RAW may be NULL. */
+void build_log(struct build *build, const struct raw_log *raw, const struct tree_node *node);
+void build_tracing(struct build *build, const struct raw_tracing *raw, const struct tree_node *node);
 /* RAW's keys, whose list in the file is NODE, as a snapshot with one reference. Teams and models are looked up in
  * build->known. */
 struct config_keys *build_keys(struct build *build, const struct raw_keys *raw, const struct tree_node *node);

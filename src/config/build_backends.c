@@ -5,8 +5,6 @@
 #include "base/utf8.h"
 #include "config/build.h"
 
-#include <unistd.h>
-
 #define ECHO_PACE_MS 20
 
 static void read_name(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
@@ -38,37 +36,6 @@ static enum config_kind read_kind(struct build *build, const struct raw_backend 
     return (enum config_kind)(KIND_AUTO + 1 + at);
 }
 
-/* Goes into a header, and never into a message. */
-static void read_key(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
-                     struct config_backend *backend)
-{
-    if (!build_text(build, node, raw->api_key, &backend->api_key))
-        return;
-    for (size_t i = 0; i < backend->api_key.size; i++) {
-        if (backend->api_key.data[i] > 0x20 && backend->api_key.data[i] < 0x7f)
-            continue;
-        report_node(build->report, node, "must be visible ASCII characters without spaces");
-        return;
-    }
-}
-
-/* PLAIN: the URL is good, and it is not https. */
-static void read_ca_file(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
-                         bool plain, struct config_backend *backend)
-{
-    struct bytes path;
-
-    if (!build_text(build, node, raw->ca_file, &path))
-        return;
-    backend->ca_file = build_path(build, path);
-    if (backend->kind == KIND_ECHO)
-        return;
-    if (plain)
-        report_node(build->report, node, "is only for a URL with https");
-    else if (access(backend->ca_file.data, R_OK) < 0)
-        report_node(build->report, node, "%s cannot be read", report_quote(build->report, node->text));
-}
-
 /* Whether it is good. */
 static bool read_url(struct build *build, const struct raw_backend *raw, const struct tree_node *node,
                      struct config_backend *backend)
@@ -96,8 +63,10 @@ static void build_backend(struct build *build, const struct raw_backend *raw, co
     backend->kind = read_kind(build, raw, tree_member(node, BYTES("kind")));
     read_name(build, raw, tree_member(node, BYTES("name")), backend);
     url_good = read_url(build, raw, node, backend);
-    read_key(build, raw, tree_member(node, BYTES("api_key")), backend);
-    read_ca_file(build, raw, tree_member(node, BYTES("ca_file")), url_good && !backend->tls, backend);
+    build_secret(build, tree_member(node, BYTES("api_key")), raw->api_key, &backend->api_key);
+    if (backend->kind != KIND_ECHO)
+        build_ca_file(build, tree_member(node, BYTES("ca_file")), raw->ca_file, url_good && !backend->tls,
+                      &backend->ca_file);
     backend->seeds = backend->kind != KIND_SGLANG;
     build_flag(build, tree_member(node, BYTES("seeds")), raw->seeds, &backend->seeds);
     if (raw->timeouts)

@@ -2,7 +2,6 @@
  * What is remembered, for how long, and where: the process's own memory, and a Redis server shared with others.
  */
 #include "config/build.h"
-#include "config/values.h"
 
 #define KB (UINT64_C(1) << 10)
 #define MB (UINT64_C(1) << 20)
@@ -21,24 +20,6 @@ static const char *const whens[] = {
 static const char *const scopes[] = {[SCOPE_TENANT] = "tenant", [SCOPE_TEAM] = "team", [SCOPE_SHARED] = "shared"};
 static const char *const replays[] = {[REPLAY_INSTANT] = "instant", [REPLAY_PACED] = "paced"};
 
-/* A share as parts in a million; what is not nothing stays at least one of them. */
-static void read_audit(struct build *build, const struct tree_node *node, const char *raw, uint32_t *target)
-{
-    double share = 0;
-    struct bytes text;
-    bool whole;
-
-    if (!build_text(build, node, raw, &text))
-        return;
-    if (!value_is_number(text, &whole) || bytes_to_double(text, &share) < 0 || !(share >= 0 && share <= 1)) {
-        report_node(build->report, node, "must be a number from 0 to 1, such as 0.01");
-        return;
-    }
-    *target = (uint32_t)(share * 1e6 + 0.5);
-    if (*target == 0 && share > 0)
-        *target = 1;
-}
-
 void build_cache_policy(struct build *build, const struct raw_policy *raw, const struct tree_node *node,
                         struct config_cache_policy *policy)
 {
@@ -54,7 +35,7 @@ void build_cache_policy(struct build *build, const struct raw_policy *raw, const
         policy->replay = (enum config_cache_replay)at;
     /* Milliseconds fit into 32 bits for 49 days. */
     build_duration_between(build, tree_member(node, BYTES("ttl")), raw->ttl, "1s", "49d", &policy->ttl_ms);
-    read_audit(build, tree_member(node, BYTES("audit")), raw->audit, &policy->audit_ppm);
+    build_share(build, tree_member(node, BYTES("audit")), raw->audit, &policy->audit_ppm);
 }
 
 /* --- Redis --- */

@@ -154,6 +154,7 @@ static void build_key(struct build *build, const struct raw_key *raw, const stru
     read_expires(build, raw, tree_member(node, BYTES("expires")), key);
     read_models(build, raw, tree_member(node, BYTES("models")), key);
     build_quota(build, raw->quota, tree_member(node, BYTES("quota")), &key->quota);
+    build_bodies(build, tree_member(node, BYTES("log_bodies")), raw->log_bodies, &key->bodies);
     read_metadata(build, tree_member(node, BYTES("metadata")), key);
 }
 

@@ -95,6 +95,7 @@ static void build_model(struct build *build, const struct raw_model *raw, const 
     build_price(build, raw->price, tree_member(node, BYTES("price")), &model->price);
     model->default_output = CONFIG_DEFAULT_OUTPUT;
     build_count(build, node, "default_output", raw->default_output, 1, INT32_MAX, &model->default_output);
+    build_bodies(build, tree_member(node, BYTES("log_bodies")), raw->log_bodies, &model->bodies);
 }
 
 void build_models(struct build *build, const struct raw *raw, const struct tree_node *node)

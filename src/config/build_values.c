@@ -8,6 +8,7 @@
 #include "config/values.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #define WEEK_MS (7 * 24 * 3600 * 1000u)
 
@@ -238,4 +239,47 @@ void build_flag(struct build *build, const struct tree_node *node, const char *r
         report_node(build->report, node, "must be true or false, not %s", report_quote(build->report, node->text));
     else
         *target = text.size == 4;
+}
+
+void build_share(struct build *build, const struct tree_node *node, const char *raw, uint32_t *target)
+{
+    double share = 0;
+    struct bytes text;
+    bool whole;
+
+    if (!build_text(build, node, raw, &text))
+        return;
+    if (!value_is_number(text, &whole) || bytes_to_double(text, &share) < 0 || !(share >= 0 && share <= 1)) {
+        report_node(build->report, node, "must be a number from 0 to 1, such as 0.01");
+        return;
+    }
+    *target = (uint32_t)(share * 1e6 + 0.5);
+    if (*target == 0 && share > 0)
+        *target = 1;
+}
+
+void build_secret(struct build *build, const struct tree_node *node, const char *raw, struct bytes *target)
+{
+    if (!build_text(build, node, raw, target))
+        return;
+    for (size_t i = 0; i < target->size; i++) {
+        if (target->data[i] > 0x20 && target->data[i] < 0x7f)
+            continue;
+        report_node(build->report, node, "must be visible ASCII characters without spaces");
+        return;
+    }
+}
+
+void build_ca_file(struct build *build, const struct tree_node *node, const char *raw, bool plain,
+                   struct bytes *target)
+{
+    struct bytes path;
+
+    if (!build_text(build, node, raw, &path))
+        return;
+    *target = build_path(build, path);
+    if (plain)
+        report_node(build->report, node, "is only for a URL with https");
+    else if (access(target->data, R_OK) < 0)
+        report_node(build->report, node, "%s cannot be read", report_quote(build->report, node->text));
 }

@@ -43,6 +43,9 @@ struct config_quota {
     enum config_redis_failure on_redis_failure;
 };
 
+/* What the log holds of requests and answers. */
+enum config_bodies { BODIES_UNSAID, BODIES_NONE, BODIES_HASH, BODIES_FULL };
+
 /* One who may ask. */
 struct config_key {
     struct bytes name, team;    /* team: none is one of its own, "" */
@@ -52,6 +55,7 @@ struct config_key {
     uint32_t model_count;
     struct config_quota quota;
     struct bytes metadata;      /* a JSON object, for the log; or none */
+    enum config_bodies bodies;  /* of its requests, in the log */
 };
 
 /* The keys of one file: an immutable snapshot of its own, since keys change more often than the rest. */
@@ -172,6 +176,7 @@ struct config_model {
     struct config_queue queue;
     struct config_price price;
     uint32_t default_output;    /* tokens estimated for an answer without an output limit */
+    enum config_bodies bodies;  /* of its requests, in the log, unless the key says otherwise */
 };
 
 struct config_lora {
@@ -197,6 +202,50 @@ struct config_limits {
     uint32_t high_water, low_water;
 };
 
+enum config_sink_kind { CONFIG_SINK_STDOUT, CONFIG_SINK_FILE, CONFIG_SINK_SYSLOG, CONFIG_SINK_REDIS };
+
+/* Where request lines are kept. */
+struct config_sink {
+    enum config_sink_kind kind;
+    struct bytes path;          /* of a file; of syslog's unix socket (/dev/log) */
+    uint64_t rotate_bytes;      /* a larger file is closed and another begun; 0: never */
+    uint32_t rotate_s;          /* an older one too; 0: never */
+    uint32_t keep;              /* closed files that stay; 0: all */
+    bool gzip;                  /* closed files are compressed */
+    struct bytes tag;           /* syslog's */
+    unsigned facility;          /* syslog's, 0 to 23 */
+    struct config_redis redis;
+    struct bytes stream;        /* the Redis stream's key, whole */
+    uint64_t length;            /* it is trimmed to about so many; 0: never */
+};
+
+enum config_when_full { WHEN_FULL_DROP, WHEN_FULL_BLOCK };
+
+/* The request log. */
+struct config_log {
+    struct config_sink *sinks;
+    uint32_t sink_count;        /* 0: there is no log */
+    enum config_when_full when_full;
+    uint32_t block_ms;          /* how long a new request waits for room before it is refused */
+    uint32_t flush_ms;          /* a line is written so soon */
+    uint64_t buffer;            /* bytes that may wait, for each sink */
+    enum config_bodies bodies;  /* never BODIES_UNSAID */
+    uint32_t body_bytes;        /* of each body; longer ones are cut */
+    struct bytes *redact_fields, *redact_patterns;
+    uint32_t redact_field_count, redact_pattern_count;
+};
+
+/* Spans by OTLP/HTTP JSON. */
+struct config_tracing {
+    bool used;
+    bool tls;
+    struct bytes host, path;    /* path: from the first slash */
+    uint16_t port;
+    struct bytes unix_path, api_key, ca_file;
+    struct bytes service;       /* service.name */
+    uint32_t sample_ppm;        /* of requests whose client does not say */
+};
+
 struct config {
     uint32_t references;
     struct arena arena;
@@ -208,6 +257,9 @@ struct config {
     struct config_limits limits;
     struct config_cache cache;
     struct config_admission admission;
+    struct config_log log;
+    struct config_tracing tracing;
+    bool server_timing;         /* every answer tells where its time went */
     struct config_keys *keys;   /* of the file itself; NULL: none */
     struct bytes keys_file;     /* a file of keys, read again when it changes; or none */
     struct config_team *teams;

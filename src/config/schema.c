@@ -24,6 +24,10 @@ static const cyaml_schema_value_t name_entry = {
     CYAML_VALUE_STRING(GIVEN, char *, 1, NAME_MAX_SIZE),
 };
 
+static const cyaml_schema_value_t text_entry = {
+    CYAML_VALUE_STRING(GIVEN, char *, 1, TEXT_MAX_SIZE),
+};
+
 static const cyaml_schema_field_t limit_fields[] = {
     COUNT("connections", struct raw_limits, connections),
     TEXT("header_bytes", struct raw_limits, header_bytes),
@@ -129,6 +133,7 @@ static const cyaml_schema_field_t key_fields[] = {
     TEXT("expires", struct raw_key, expires),
     LIST("models", OPTIONAL, struct raw_key, models, &name_entry, 1, 1000),
     GROUP("quota", struct raw_key, quota, quota_fields),
+    TEXT("log_bodies", struct raw_key, log_bodies),
     CYAML_FIELD_IGNORE("metadata", CYAML_FLAG_OPTIONAL | SCHEMA_FREE_MAP),
     CYAML_FIELD_END,
 };
@@ -156,6 +161,57 @@ static const cyaml_schema_field_t admission_fields[] = {
     TEXT("charge_joined", struct raw_admission, charge_joined),
     TEXT("charge_hits", struct raw_admission, charge_hits),
     TEXT("open", struct raw_admission, open),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t rotate_fields[] = {
+    TEXT("size", struct raw_rotate, size),
+    TEXT("age", struct raw_rotate, age),
+    COUNT("keep", struct raw_rotate, keep),
+    TEXT("compress", struct raw_rotate, compress),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t sink_fields[] = {
+    TEXT_GIVEN("kind", struct raw_sink, kind),
+    TEXT("path", struct raw_sink, path),
+    GROUP("rotate", struct raw_sink, rotate, rotate_fields),
+    TEXT("facility", struct raw_sink, facility),
+    TEXT("tag", struct raw_sink, tag),
+    GROUP("redis", struct raw_sink, redis, redis_fields),
+    TEXT("stream", struct raw_sink, stream),
+    TEXT("length", struct raw_sink, length),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t sink_entry = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_sink, sink_fields),
+};
+
+static const cyaml_schema_field_t redact_fields[] = {
+    LIST("fields", OPTIONAL, struct raw_redact, fields, &name_entry, 0, 64),
+    LIST("patterns", OPTIONAL, struct raw_redact, patterns, &text_entry, 0, 64),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t log_fields[] = {
+    LIST("sinks", OPTIONAL, struct raw_log, sinks, &sink_entry, 0, 8),
+    TEXT("when_full", struct raw_log, when_full),
+    TEXT("block", struct raw_log, block),
+    TEXT("flush", struct raw_log, flush),
+    TEXT("buffer", struct raw_log, buffer),
+    TEXT("bodies", struct raw_log, bodies),
+    TEXT("body", struct raw_log, body),
+    GROUP("redact", struct raw_log, redact, redact_fields),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t tracing_fields[] = {
+    TEXT("url", struct raw_tracing, url),
+    TEXT("api_key", struct raw_tracing, api_key),
+    TEXT("ca_file", struct raw_tracing, ca_file),
+    TEXT("service", struct raw_tracing, service),
+    TEXT("sample", struct raw_tracing, sample),
     CYAML_FIELD_END,
 };
 
@@ -202,6 +258,7 @@ static const cyaml_schema_field_t model_fields[] = {
     GROUP("queue", struct raw_model, queue, queue_fields),
     GROUP("price", struct raw_model, price, price_fields),
     COUNT("default_output", struct raw_model, default_output),
+    TEXT("log_bodies", struct raw_model, log_bodies),
     CYAML_FIELD_END,
 };
 
@@ -243,6 +300,9 @@ static const cyaml_schema_field_t root_fields[] = {
     TEXT("keys_file", struct raw, keys_file),
     LIST("teams", OPTIONAL, struct raw, teams, &team_entry, 0, 1000),
     GROUP("admission", struct raw, admission, admission_fields),
+    GROUP("log", struct raw, log, log_fields),
+    GROUP("tracing", struct raw, tracing, tracing_fields),
+    TEXT("server_timing", struct raw, server_timing),
     LIST("backends", OPTIONAL, struct raw, backends, &backend_entry, 0, 256),
     LIST("models", OPTIONAL, struct raw, models, &model_entry, 0, 1000),
     LIST("variants", OPTIONAL, struct raw, variants, &variant_entry, 0, 1000),

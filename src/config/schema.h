@@ -85,6 +85,7 @@ struct raw_key {
     char **models;
     uint32_t models_count;
     struct raw_quota *quota;
+    char *log_bodies;
 };
 
 /* A file of keys, and what the main file says of them. */
@@ -112,6 +113,38 @@ struct raw_cache {
     struct raw_redis *redis;
 };
 
+struct raw_rotate {
+    char *size, *age, *compress;
+    uint32_t *keep;
+};
+
+struct raw_sink {
+    char *kind;
+    char *path;
+    struct raw_rotate *rotate;
+    char *facility, *tag;
+    struct raw_redis *redis;
+    char *stream, *length;
+};
+
+struct raw_redact {
+    char **fields;
+    uint32_t fields_count;
+    char **patterns;
+    uint32_t patterns_count;
+};
+
+struct raw_log {
+    struct raw_sink *sinks;
+    uint32_t sinks_count;
+    char *when_full, *block, *flush, *buffer, *bodies, *body;
+    struct raw_redact *redact;
+};
+
+struct raw_tracing {
+    char *url, *api_key, *ca_file, *service, *sample;
+};
+
 struct raw_backend {
     char *name, *kind;
     char *url, *api_key, *ca_file;
@@ -136,6 +169,7 @@ struct raw_model {
     struct raw_queue *queue;
     struct raw_price *price;
     uint32_t *default_output;
+    char *log_bodies;
 };
 
 struct raw_lora {
@@ -163,6 +197,9 @@ struct raw {
     struct raw_team *teams;
     uint32_t teams_count;
     struct raw_admission *admission;
+    struct raw_log *log;
+    struct raw_tracing *tracing;
+    char *server_timing;
     struct raw_backend *backends;
     uint32_t backends_count;
     struct raw_model *models;

@@ -62,6 +62,7 @@ struct backend_answer {
     bool done;                  /* [DONE] was seen */
     int64_t prompt_tokens, completion_tokens;   /* -1 until the upstream told */
     struct bytes fingerprint;   /* what it tells of the system behind it: system_fingerprint and model; or none */
+    enum chat_finish finish;
     bool unfit;                 /* a choice ended for a reason that says nothing of the question (content_filter) */
 };
 

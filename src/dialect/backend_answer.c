@@ -104,6 +104,7 @@ static enum finish read_finish(struct backend_answer *answer, const struct json_
         told = bytes_of(finishes[i].ours);
         break;
     }
+    answer->finish = finish_join(answer->finish, finish_of((struct bytes){told.data + 1, told.size - 2}));
     answer->unfit = answer->unfit || !is_repeatable(told);
     return FINISH_GOOD;
 }

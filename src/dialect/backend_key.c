@@ -26,6 +26,7 @@ struct key {
     struct draft_group *groups;
     uint32_t group_count;
     uint32_t candidates, questions; /* that went in */
+    struct key_parts *parts;        /* where it is told; or NULL */
 };
 
 /* --- who --- */
@@ -85,8 +86,7 @@ static enum repeat_reason add_controller(struct digest *digest, const struct bac
     return reason;
 }
 
-/* What the draft and the identity do not hold already. */
-static enum repeat_reason add_steering(struct key *key, const struct backend_draft *draft)
+enum repeat_reason key_add_steering(struct digest *digest, const struct backend_draft *draft)
 {
     const struct chat_steering *steering = draft->ask->steering;
     bool shown = draft->quirks->steering == STEER_SHOWN;
@@ -94,15 +94,15 @@ static enum repeat_reason add_steering(struct key *key, const struct backend_dra
     if (!steering)
         return REPEAT_YES;
     if (shown && steering->lora.size) {
-        digest_add_byte(key->digest, 'l');
-        json_digest_json(key->digest, steering->lora, draft->ask->arena);
+        digest_add_byte(digest, 'l');
+        json_digest_json(digest, steering->lora, draft->ask->arena);
     }
     if (shown && steering->adapter.size) {
-        digest_add_byte(key->digest, 'a');
-        digest_add_text(key->digest, steering->adapter);
+        digest_add_byte(digest, 'a');
+        digest_add_text(digest, steering->adapter);
     }
     if (steering->controller.size && (shown || draft->quirks->steering == STEER_CONTROLLER))
-        return add_controller(key->digest, draft->ask, steering->controller);
+        return add_controller(digest, draft->ask, steering->controller);
     return REPEAT_YES;
 }
 
@@ -122,9 +122,11 @@ static enum repeat_reason add_question(struct key *key, const struct backend_dra
     digest_add_byte(key->digest, 'Q');
     add_door(key, draft);
     key_add_messages(key->digest, draft);
-    reason = add_steering(key, draft);
+    reason = key_add_steering(key->digest, draft);
     if (reason == REPEAT_YES)
         key_add_fields(key->digest, draft);
+    if (reason == REPEAT_YES && key->parts)
+        key_parts_question(key->parts, draft);
     return reason;
 }
 
@@ -208,6 +210,8 @@ static enum repeat_reason add_candidate(struct key *key, const struct backend_as
     digest_add_byte(key->digest, 'C');
     add_identity(key, &draft);
     digest_add_u64(key->digest, group->number);
+    if (key->parts)
+        key_parts_candidate(key->parts, &draft, group->number);
     key->candidates++;
     if (!new)
         return REPEAT_YES;
@@ -243,10 +247,31 @@ static enum repeat_reason add_candidates(struct key *key, const struct backend_a
     return key->candidates ? REPEAT_YES : REPEAT_UNASKABLE;
 }
 
-enum repeat_reason backend_key(const struct backend_ask *asks, uint32_t count, enum config_cache_when when,
-                               const uint8_t scope[DIGEST_SIZE], struct digest *digest, uint8_t ret_key[DIGEST_SIZE])
+static enum repeat_reason make(struct key *key, const struct backend_ask *asks, uint32_t count,
+                               const uint8_t scope[DIGEST_SIZE], uint8_t ret_key[DIGEST_SIZE])
 {
-    struct key key = {.digest = digest, .always = when == CACHE_ALWAYS};
+    enum repeat_reason reason;
+
+    key->groups = arena_alloc(asks->arena, count * sizeof(*key->groups));
+    digest_begin(key->digest);
+    digest_add_text(key->digest, BYTES(KEY_VERSION));
+    digest_add_byte(key->digest, asks->request->operation == CHAT_LOGITS ? 'L' : 'A');
+    digest_add(key->digest, (struct bytes){(const char *)scope, DIGEST_SIZE});
+    if (key->parts)
+        key_parts_begin(key->parts, KEY_VERSION, asks->request->operation, scope);
+    reason = add_candidates(key, asks, count);
+    if (key->parts)
+        key_parts_end(key->parts);
+    if (reason == REPEAT_YES)
+        digest_end(key->digest, ret_key);
+    return reason;
+}
+
+enum repeat_reason backend_key_told(const struct backend_ask *asks, uint32_t count, enum config_cache_when when,
+                                    const uint8_t scope[DIGEST_SIZE], struct digest *digest, struct key_parts *parts,
+                                    uint8_t ret_key[DIGEST_SIZE])
+{
+    struct key key = {.digest = digest, .always = when == CACHE_ALWAYS, .parts = parts};
     enum repeat_reason reason;
 
     if (when == CACHE_NEVER)
@@ -256,14 +281,11 @@ enum repeat_reason backend_key(const struct backend_ask *asks, uint32_t count, e
     reason = repeat_influence(asks->request);
     if (reason != REPEAT_YES)
         return reason;
-    key.groups = arena_alloc(asks->arena, count * sizeof(*key.groups));
-    digest_begin(digest);
-    digest_add_text(digest, BYTES(KEY_VERSION));
-    digest_add_byte(digest, asks->request->operation == CHAT_LOGITS ? 'L' : 'A');
-    digest_add(digest, (struct bytes){(const char *)scope, DIGEST_SIZE});
-    reason = add_candidates(&key, asks, count);
-    if (reason != REPEAT_YES)
-        return reason;
-    digest_end(digest, ret_key);
-    return REPEAT_YES;
+    return make(&key, asks, count, scope, ret_key);
+}
+
+enum repeat_reason backend_key(const struct backend_ask *asks, uint32_t count, enum config_cache_when when,
+                               const uint8_t scope[DIGEST_SIZE], struct digest *digest, uint8_t ret_key[DIGEST_SIZE])
+{
+    return backend_key_told(asks, count, when, scope, digest, NULL, ret_key);
 }

@@ -32,7 +32,21 @@ const char *repeat_reason_name(enum repeat_reason reason);
 bool repeat_surely_not(const struct chat_request *request, const struct config_params *defaults,
                        const struct config_params *fixed);
 
+/* Where a key is told, for people; see backend_key_told(). */
+struct key_parts {
+    struct buffer *out;
+    struct digest *digest;      /* scratch, not the one the key is made with */
+    uint32_t members;           /* told of the question that is being told */
+    uint64_t more;              /* that are not told, being too many */
+};
+
 /* The key of a question for COUNT backends (ASKS, one per candidate, in any order), within SCOPE (whose answers may be
  * shared). One that could not be asked this stays out. REPEAT_YES with *RET_KEY, or why not. */
 enum repeat_reason backend_key(const struct backend_ask *asks, uint32_t count, enum config_cache_when when,
                                const uint8_t scope[DIGEST_SIZE], struct digest *digest, uint8_t ret_key[DIGEST_SIZE]);
+
+/* The same, and what joined the key is told in PARTS, in its order: a JSON list of {"part": ..., "value": ...}, in
+ * which what is long has a "digest" instead. Of a question without a key as much as was looked at. */
+enum repeat_reason backend_key_told(const struct backend_ask *asks, uint32_t count, enum config_cache_when when,
+                                    const uint8_t scope[DIGEST_SIZE], struct digest *digest, struct key_parts *parts,
+                                    uint8_t ret_key[DIGEST_SIZE]);

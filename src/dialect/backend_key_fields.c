@@ -189,7 +189,8 @@ static const struct row rows[FIELD_COUNT] = {
     [FIELD_FILTER_VOCABULARY] = {.add = add_vocabulary},
 };
 
-static void add_field(struct digest *digest, const struct backend_draft *draft, enum chat_field field)
+/* What of FIELD joins; none when it does not. */
+static struct bytes joining(const struct backend_draft *draft, enum chat_field field)
 {
     const struct row *row = &rows[field];
     struct bytes value = draft->value[field];
@@ -197,6 +198,16 @@ static void add_field(struct digest *digest, const struct backend_draft *draft, 
     if (row->joins == AS_ASKED)
         value = json_raw(draft->request->doc, chat_field(draft->request, field));
     if (!value.data || row->joins == OUT || row->joins == ELSEWHERE || (row->usual && row->usual(draft, field)))
+        return BYTES_NONE;
+    return value;
+}
+
+static void add_field(struct digest *digest, const struct backend_draft *draft, enum chat_field field)
+{
+    const struct row *row = &rows[field];
+    struct bytes value = joining(draft, field);
+
+    if (!value.data)
         return;
     json_digest_text(digest, bytes_of(chat_field_name(field)));
     if (row->add)
@@ -279,7 +290,8 @@ static uint32_t merge_extra(const struct backend_draft *draft, const struct back
     return count;
 }
 
-static void add_unknown(struct digest *digest, const struct backend_draft *draft)
+/* All of them, in their order. */
+static uint32_t sort_unknown(const struct backend_draft *draft, struct unknown **ret)
 {
     struct unknown *list;
     uint32_t count = collect_unknown(draft, &list);
@@ -290,6 +302,15 @@ static void add_unknown(struct digest *digest, const struct backend_draft *draft
         list[i].place = i;
     if (count > 1)
         qsort(list, count, sizeof(*list), order_unknown);
+    *ret = list;
+    return count;
+}
+
+static void add_unknown(struct digest *digest, const struct backend_draft *draft)
+{
+    struct unknown *list;
+    uint32_t count = sort_unknown(draft, &list);
+
     for (uint32_t i = 0; i < count; i++) {
         if (!list[i].node && !list[i].value.data)
             continue;
@@ -310,4 +331,23 @@ void key_add_fields(struct digest *digest, const struct backend_draft *draft)
     digest_add_byte(digest, 'u');
     add_unknown(digest, draft);
     digest_add_byte(digest, 'e');
+}
+
+void key_each_member(const struct backend_draft *draft,
+                     void (*each)(void *data, struct bytes name, struct bytes value), void *data)
+{
+    struct unknown *list;
+    uint32_t count = sort_unknown(draft, &list);
+
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        struct bytes value = joining(draft, (enum chat_field)i);
+
+        if (value.data)
+            each(data, bytes_of(chat_field_name((enum chat_field)i)), value);
+    }
+    if (draft->limit.data)
+        each(data, BYTES("max_tokens"), draft->limit);
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].node || list[i].value.data)
+            each(data, list[i].name, list[i].node ? json_raw(draft->request->doc, list[i].node) : list[i].value);
 }

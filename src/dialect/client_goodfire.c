@@ -175,7 +175,7 @@ static void write_pieces(struct setting *setting, struct bytes text)
     }
 }
 
-static struct bytes finish_of(const struct json_doc *doc, const struct told_choice *told,
+static struct bytes told_finish(const struct json_doc *doc, const struct told_choice *told,
                               struct arena *scratch)
 {
     return told->finish ? utf8_cut(json_text(doc, told->finish, scratch), WORD_MAX) : BYTES_NONE;
@@ -201,7 +201,7 @@ static int tell_openai(struct setting *setting, const struct json_node *choice, 
     if (told.content)
         write_pieces(setting, json_text(stream->doc, told.content, scratch));
     if (told.finish)
-        write_one(setting, stream->token_index++, BYTES(""), finish_of(stream->doc, &told, scratch));
+        write_one(setting, stream->token_index++, BYTES(""), told_finish(stream->doc, &told, scratch));
     return 0;
 }
 
@@ -227,7 +227,7 @@ static int tell_goodfire(struct setting *setting, const struct json_node *choice
     setting->names = json_member(stream->doc, json_root(stream->doc), BYTES("gf_event_names"));
     if (!json_is(setting->names, JSON_ARRAY))
         setting->names = NULL;
-    write_one(setting, index, text, finish_of(stream->doc, &told, scratch));
+    write_one(setting, index, text, told_finish(stream->doc, &told, scratch));
     return 0;
 }
 

@@ -154,6 +154,29 @@ static void append_rate(struct buffer *out, const struct bytes names[3], const s
     buffer_append(out, BYTES("\r\n"));
 }
 
+/* Milliseconds with three digits behind the point. */
+static void append_timings(const struct http_head *head, struct buffer *out)
+{
+    bool any = false;
+
+    buffer_append(out, BYTES("server-timing: "));
+    for (unsigned i = 0; i < head->timing_count; i++) {
+        uint64_t us = head->timings[i].us;
+        char thousandths[4] = {'.', (char)('0' + us / 100 % 10), (char)('0' + us / 10 % 10), (char)('0' + us % 10)};
+
+        if (us == 0)
+            continue;
+        if (any)
+            buffer_append(out, BYTES(", "));
+        any = true;
+        buffer_append_text(out, head->timings[i].name);
+        buffer_append(out, BYTES(";dur="));
+        buffer_append_u64(out, us / 1000);
+        buffer_append(out, (struct bytes){thousandths, sizeof(thousandths)});
+    }
+    buffer_append(out, BYTES("\r\n"));
+}
+
 #define NAME(literal) {(literal ": "), sizeof(literal ": ") - 1}
 
 static const struct bytes requests[] = {
@@ -202,6 +225,8 @@ void http_out_head(const struct http_head *head, struct buffer *out)
         number_field(out, BYTES("x-embergate-queue-position: "), head->queue_position);
         number_field(out, BYTES("x-embergate-queue-wait-ms: "), head->waited_ms);
     }
+    if (head->timing_count)
+        append_timings(head, out);
     append_framing(head, out);
     buffer_append(out, BYTES("\r\n"));
 }

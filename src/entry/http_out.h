@@ -11,6 +11,12 @@ struct http_rate {
     uint64_t limit, remaining, reset_ms;
 };
 
+/* A part of the time until this head. */
+struct http_timing {
+    const char *name;           /* a token */
+    uint64_t us;
+};
+
 struct http_head {
     unsigned status;
     unsigned minor;             /* the client's; a 1.0 client never gets chunks */
@@ -33,6 +39,8 @@ struct http_head {
     bool degraded;              /* x-embergate-admission: degraded */
     uint32_t queue_position;    /* x-embergate-queue-position, and -wait-ms; 0: it did not wait */
     uint64_t waited_ms;
+    const struct http_timing *timings;      /* Server-Timing (W3C); those of 0 are left out */
+    unsigned timing_count;
 };
 
 /* The whole head with its blank line. Date is the wall clock's, formatted once a second per thread. */

@@ -297,6 +297,9 @@ bool http_rules_head(const struct http_rules *rules, struct http_request *reques
     request->accept = bytes_trim(rules->values[HTTP_FIELD_ACCEPT]);
     request->request_id = bytes_trim(rules->values[HTTP_FIELD_REQUEST_ID]);
     request->user_agent = bytes_trim(rules->values[HTTP_FIELD_AGENT]);
+    request->traceparent = bytes_trim(rules->values[HTTP_FIELD_TRACEPARENT]);
+    request->tracestate = bytes_trim(rules->values[HTTP_FIELD_TRACESTATE]);
+    request->explain = bytes_trim(rules->values[HTTP_FIELD_EXPLAIN]);
     request->cache_control = bytes_trim(rules->joined->size ? buffer_bytes(rules->joined)
                                                             : rules->values[HTTP_FIELD_CACHE]);
     return check_host(rules, request->minor, fault) && check_framing(rules, request, fault) &&

@@ -20,7 +20,10 @@
     X(ACCEPT, "accept", false)                                                                               \
     X(REQUEST_ID, "x-request-id", false)                                                                     \
     X(AGENT, "user-agent", false)                                                                            \
-    X(CACHE, "cache-control", false)
+    X(CACHE, "cache-control", false)                                                                         \
+    X(TRACEPARENT, "traceparent", false)                                                                     \
+    X(TRACESTATE, "tracestate", false)                                                                       \
+    X(EXPLAIN, "x-embergate-explain", false)
 
 #define HTTP_FIELD_ENUM(field, name, once) HTTP_FIELD_##field,
 enum http_field { HTTP_FIELDS(HTTP_FIELD_ENUM) HTTP_FIELD_COUNT };

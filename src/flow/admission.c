@@ -1,6 +1,7 @@
 /*
- * Scopes are found once, when the worker begins; only keys are looked up by name. With a shared Redis the decision is
- * one command there, else one call here. Whoever gives a place back offers it to the queues in front of its scopes.
+ * Scopes are found once: when the worker begins, and those of keys when their keyring is handed out. With a shared
+ * Redis the decision is one command there, else one call here. Whoever gives a place back offers it to the queues in
+ * front of its scopes.
  */
 #include "flow/admission.h"
 
@@ -14,42 +15,36 @@ static struct admit_time now(void)
 
 /* --- which scopes --- */
 
-static struct scope *team_scope(const struct flow *flow, struct bytes team)
-{
-    for (uint32_t i = 0; i < flow->config->team_count; i++)
-        if (bytes_equal(flow->config->teams[i].name, team))
-            return flow->scopes.teams[i];
-    return NULL;
-}
-
-static struct scope *key_scope(const struct flow *flow, const struct config_key *key)
-{
-    return key && key->quota.any ? admit_find(flow->shared->admit, SCOPE_OF_KEY, key->name) : NULL;
-}
-
 struct admission *admission_new(struct exchange *x, const struct config_backend *backend)
 {
     struct flow *flow = x->flow;
     const struct config_model *model = x->route.model;
+    size_t number = model ? (size_t)(model - flow->config->models) : 0;
+    struct keyring_place place = {NULL, KEYRING_NO_TEAM};
     struct scope *scopes[SCOPE_KINDS] = {
-        [SCOPE_OF_KEY] = key_scope(flow, x->key),
-        [SCOPE_OF_TEAM] = x->key ? team_scope(flow, x->key->team) : NULL,
-        [SCOPE_OF_MODEL] = model ? flow->scopes.models[model - flow->config->models] : NULL,
+        [SCOPE_OF_MODEL] = model ? flow->scopes.models[number] : NULL,
         [SCOPE_OF_BACKEND] = backend ? flow->scopes.backends[backend->index] : NULL,
         [SCOPE_OF_GATEWAY] = flow->scopes.gateway,
     };
     struct admission *admission;
     bool any = false;
 
+    if (x->key)
+        place = keyring_place(x->keyring, x->key);
+    scopes[SCOPE_OF_KEY] = place.scope;
+    scopes[SCOPE_OF_TEAM] = place.team == KEYRING_NO_TEAM ? NULL : flow->scopes.teams[place.team];
     for (unsigned i = 0; i < SCOPE_KINDS; i++)
         any = any || scopes[i];
     if (!any)
         return NULL;
-    admission = ALLOC_NEW(struct admission);
+    admission = alloc_bytes(sizeof(*admission));
+    *admission = (struct admission){.flow = flow, .x = x};
     memcpy(admission->scopes, scopes, sizeof(scopes));
-    admission->flow = flow;
-    admission->x = x;
     list_init(&admission->waiting);
+    if (scopes[SCOPE_OF_BACKEND])
+        admission->backend = backend;
+    if (scopes[SCOPE_OF_MODEL])
+        admission->model_queue = flow->shared->model_queues[number];
     if (model)
         admission->price = model->price;
     return admission;
@@ -57,19 +52,18 @@ struct admission *admission_new(struct exchange *x, const struct config_backend 
 
 void admission_set_backend(struct admission *admission, const struct config_backend *backend)
 {
-    admission->scopes[SCOPE_OF_BACKEND] = backend ? admission->flow->scopes.backends[backend->index] : NULL;
+    struct scope *scope = backend ? admission->flow->scopes.backends[backend->index] : NULL;
+
+    admission->scopes[SCOPE_OF_BACKEND] = scope;
+    admission->backend = scope ? backend : NULL;
 }
 
-struct queue *admission_queue(struct flow *flow, const struct scope *scope)
+struct queue *admission_queue(const struct admission *admission, enum scope_kind kind)
 {
-    const struct config *config = flow->config;
-
-    for (uint32_t i = 0; scope && scope_kind(scope) == SCOPE_OF_MODEL && i < config->model_count; i++)
-        if (flow->scopes.models[i] == scope)
-            return flow->shared->model_queues[i];
-    for (uint32_t i = 0; scope && scope_kind(scope) == SCOPE_OF_BACKEND && i < config->backend_count; i++)
-        if (flow->scopes.backends[i] == scope)
-            return flow->shared->backend_queues[i];
+    if (kind == SCOPE_OF_MODEL)
+        return admission->model_queue;
+    if (kind == SCOPE_OF_BACKEND && admission->backend)
+        return admission->flow->shared->backend_queues[admission->backend->index];
     return NULL;
 }
 
@@ -95,14 +89,16 @@ bool admission_try(struct admission *admission)
     admission->refusal = (struct refusal){0};
     if (flow->limits_shared) {
         admission->asking = true;
-        admission->shared = (struct shared_take){0};
-        shared_take(flow->limits_shared, &admission->shared, admission->scopes, SCOPE_KINDS, &admission->want, now(),
+        if (!admission->shared)
+            admission->shared = alloc_bytes(sizeof(*admission->shared));
+        shared_take(flow->limits_shared, admission->shared, admission->scopes, SCOPE_KINDS, &admission->want, now(),
                     decided, admission);
         return !admission->asking;
     }
     admission->result = reservation_take(&admission->local, admission->scopes, SCOPE_KINDS, &admission->want, now(),
                                          &admission->refusal);
     admission->taken = admission->result == 0;
+    admission->tried = true;
     return true;
 }
 
@@ -110,11 +106,10 @@ bool admission_try(struct admission *admission)
 
 static void offer_places(struct admission *admission)
 {
-    struct queue *queue;
-
-    for (unsigned i = 0; i < SCOPE_KINDS; i++)
-        if ((queue = admission_queue(admission->flow, admission->scopes[i])))
-            queue_offer(queue);
+    if (admission->model_queue)
+        queue_offer(admission->model_queue);
+    if (admission->backend)
+        patience_offer(admission->flow->patience, admission->backend);
 }
 
 /* What the upstream told, else what was seen of it: an event of a stream is a token. An answer of which nothing came
@@ -143,13 +138,34 @@ static void stop_waiting(struct admission *admission)
     queue_leave(&admission->waiter);
     list_remove(&admission->waiting);
     if (admission->asking)
-        shared_forget(&admission->shared);
+        shared_forget(admission->shared);
 }
 
-static void settle_local(struct admission *admission, const struct charge *actual)
+/* ACTUAL NULL: it is undone. */
+static void give_back(struct admission *admission, const struct charge *actual)
 {
-    reservation_settle(&admission->local, actual, now());
-    reservation_settle(&admission->moved, actual, now());
+    struct shared_take *const shared[] = {admission->shared, admission->shared_moved};
+    struct reservation *const local[] = {&admission->local, admission->moved};
+    struct admit_time at = now();
+
+    for (size_t i = 0; i < ARRAY_SIZE(shared); i++) {
+        if (shared[i] && actual)
+            shared_settle(shared[i], actual, at);
+        else if (shared[i])
+            shared_undo(shared[i], at);
+        else if (local[i] && actual)
+            reservation_settle(local[i], actual, at);
+        else if (local[i])
+            reservation_undo(local[i], at);
+    }
+}
+
+static void admission_free(struct admission *admission)
+{
+    alloc_free(admission->shared);
+    alloc_free(admission->shared_moved);
+    alloc_free(admission->moved);
+    alloc_free(admission);
 }
 
 void admission_settle(struct admission *admission, const struct transcript_facts *facts)
@@ -161,31 +177,32 @@ void admission_settle(struct admission *admission, const struct transcript_facts
     stop_waiting(admission);
     if (admission->taken) {
         actual = used(admission, facts);
-        if (admission->flow->limits_shared)
-            shared_settle(&admission->shared, &actual, now());
-        else
-            settle_local(admission, &actual);
+        give_back(admission, &actual);
         offer_places(admission);
     }
-    alloc_free(admission);
+    admission_free(admission);
 }
 
-/* The local share of the backend that was taken first is given back. */
+/* What was taken of the backend is given back: of the first one a part of the whole, of another one by itself. */
 static void leave_backend(struct admission *admission)
 {
-    struct scope *backend = admission->scopes[SCOPE_OF_BACKEND];
-    struct queue *queue = admission_queue(admission->flow, backend);
+    const struct config_backend *backend = admission->backend;
+    struct scope *scope = admission->scopes[SCOPE_OF_BACKEND];
 
-    if (!backend || admission->flow->limits_shared)
+    if (!backend)
         return;
-    if (admission->moved.count)
-        reservation_undo(&admission->moved, now());
+    if (admission->shared_moved)
+        shared_undo(admission->shared_moved, now());
+    else if (admission->shared)
+        shared_leave(admission->shared, scope, now());
+    else if (admission->moved)
+        reservation_undo(admission->moved, now());
     else
-        reservation_leave(&admission->local, backend, now());
-    admission->moved = (struct reservation){0};
-    admission->scopes[SCOPE_OF_BACKEND] = NULL;
-    if (queue)
-        queue_offer(queue);
+        reservation_leave(&admission->local, scope, now());
+    admission->shared_moved = alloc_free(admission->shared_moved);
+    admission->moved = alloc_free(admission->moved);
+    admission_set_backend(admission, NULL);
+    patience_offer(admission->flow->patience, backend);
 }
 
 bool admission_move(struct admission *admission, const struct config_backend *backend)
@@ -193,12 +210,21 @@ bool admission_move(struct admission *admission, const struct config_backend *ba
     struct scope *scope = admission->flow->scopes.backends[backend->index];
     struct refusal refusal;
 
-    if (admission->flow->limits_shared)
-        return true;
     leave_backend(admission);
-    if (scope && reservation_take(&admission->moved, &scope, 1, &admission->want, now(), &refusal))
-        return false;
-    admission->scopes[SCOPE_OF_BACKEND] = scope;
+    if (!scope)
+        return true;
+    if (admission->shared) {
+        if (!admission->flow->limits_shared)
+            return true;
+        admission->shared_moved = alloc_bytes(sizeof(*admission->shared_moved));
+        shared_charge(admission->flow->limits_shared, admission->shared_moved, scope, &admission->want, now());
+    } else {
+        if (!admission->moved)
+            admission->moved = ALLOC_NEW(struct reservation);
+        if (reservation_take(admission->moved, &scope, 1, &admission->want, now(), &refusal))
+            return false;
+    }
+    admission_set_backend(admission, backend);
     return true;
 }
 
@@ -217,25 +243,26 @@ void admission_undo(struct admission *admission)
         return;
     stop_waiting(admission);
     if (admission->taken) {
-        if (admission->flow->limits_shared)
-            shared_undo(&admission->shared, now());
-        else
-            reservation_undo(&admission->local, now());
+        give_back(admission, NULL);
         offer_places(admission);
     }
-    alloc_free(admission);
+    admission_free(admission);
 }
 
 /* --- headers --- */
 
 static bool tightest(const struct admission *admission, enum quota_limit limit, struct scope_line *ret)
 {
-    const struct shared_take *shared = &admission->shared;
+    const struct shared_take *shared = admission->shared;
 
-    if (!admission->flow->limits_shared)
-        return reservation_tightest(admission->scopes, SCOPE_KINDS, limit, now(), ret);
-    *ret = limit == QUOTA_REQUESTS ? shared->requests : shared->tokens;
-    return limit == QUOTA_REQUESTS ? shared->has_requests : shared->has_tokens;
+    if (shared) {
+        *ret = limit == QUOTA_REQUESTS ? shared->requests : shared->tokens;
+        return limit == QUOTA_REQUESTS ? shared->has_requests : shared->has_tokens;
+    }
+    if (admission->tried)
+        return reservation_line(&admission->local, limit, ret);
+    return !admission->flow->limits_shared &&
+           reservation_tightest(admission->scopes, SCOPE_KINDS, limit, now(), ret);
 }
 
 void admission_note(struct exchange *x, const struct admission *admission)
@@ -244,7 +271,7 @@ void admission_note(struct exchange *x, const struct admission *admission)
 
     told->has_requests = tightest(admission, QUOTA_REQUESTS, &told->requests);
     told->has_tokens = tightest(admission, QUOTA_TOKENS, &told->tokens);
-    told->degraded = admission->flow->limits_shared && admission->shared.degraded;
+    told->degraded = admission->shared && admission->shared->degraded;
     told->waited_ms = admission->waited_ms;
     told->position = admission->position;
 }

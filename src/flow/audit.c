@@ -5,8 +5,12 @@
 #include "flow/exchange.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/random.h"
 #include "chat/answer_text.h"
+#include "json/json_write.h"
+#include "record/journal.h"
+#include "record/record.h"
 
 #define AUDITS_AT_ONCE 4
 
@@ -50,22 +54,36 @@ static struct audit *audit_free(struct audit *audit)
 
 /* --- the comparison --- */
 
-static struct buffer *say(struct audit *audit, const char *result)
+/* An event among the request lines. AT is where the answers begin to differ, in CHOICE; negative: they were not
+ * compared. */
+static void say(struct audit *audit, const char *result, int64_t choice, int64_t at)
 {
-    struct buffer *out = &audit->audits->flow->lines.text;
+    struct journal_source *source = audit->audits->flow->source;
+    struct buffer *out = source_line(source, JOURNAL_LINES);
     struct transcript_facts facts = transcript_facts(audit->remembered);
     char hex[2 * DIGEST_SIZE];
 
+    if (!out)
+        return;
     digest_hex(audit->key, hex);
-    buffer_printf(out, "audit model=%.*s backend=%.*s key=%.*s result=%s", BYTES_ARG(memo_model_name(audit->model)),
-                  BYTES_ARG(facts.backend), (int)sizeof(hex), hex, result);
-    return out;
+    record_write_time(out, (int64_t)clock_wall_us());
+    json_write_member_string(out, "event", BYTES("audit"));
+    json_write_member_string(out, "model", memo_model_name(audit->model));
+    json_write_member_string(out, "backend", facts.backend);
+    json_write_member_string(out, "cache_key", (struct bytes){hex, sizeof(hex)});
+    json_write_member_string(out, "result", bytes_of(result));
+    if (at >= 0) {
+        json_write_member_i64(out, "choice", choice);
+        json_write_member_i64(out, "at", at);
+    }
+    buffer_append_text(out, "}\n");
+    source_end_line(source, JOURNAL_LINES);
 }
 
 static void say_failed(struct audit *audit)
 {
     memo_count(audit->model, MEMO_COUNT_audit_failed);
-    buffer_append_char(say(audit, "failed"), '\n');
+    say(audit, "failed", -1, -1);
 }
 
 /* False: what was remembered is not there any more as a whole. */
@@ -98,7 +116,7 @@ static void compare(struct audit *audit)
         say_failed(audit);
     } else if (answer_text_differ(&before, &audit->text, &choice, &at)) {
         memo_count(audit->model, MEMO_COUNT_audit_different);
-        buffer_printf(say(audit, "different"), " choice=%u at=%zu\n", choice, at);
+        say(audit, "different", choice, (int64_t)at);
     } else {
         memo_count(audit->model, MEMO_COUNT_audit_same);
     }

@@ -4,6 +4,7 @@
 #include "flow/exchange.h"
 
 #include "json/json_write.h"
+#include "record/prometheus.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -143,8 +144,7 @@ enum verdict cache_page(struct exchange *x)
 
 /* --- POST /cache/purge --- */
 
-/* The value of NAME in a query, percent-decoded. False: it is not there. */
-static bool query_value(struct bytes query, struct bytes name, struct arena *arena, struct bytes *ret)
+bool query_value(struct bytes query, struct bytes name, struct arena *arena, struct bytes *ret)
 {
     while (query.size) {
         struct bytes pair = {query.data, bytes_find(query, BYTES("&"))};
@@ -231,53 +231,41 @@ enum verdict purge_page(struct exchange *x)
 
 /* --- /metrics --- */
 
+/* An unlabelled "embergate_cache_NAME". */
 static void write_metric(struct buffer *out, const char *name, const char *kind, const char *help, uint64_t value)
 {
-    buffer_printf(out, "# HELP embergate_cache_%s %s\n# TYPE embergate_cache_%s %s\nembergate_cache_%s %llu\n", name,
-                  help, name, kind, name, (unsigned long long)value);
+    char whole[64];
+
+    snprintf(whole, sizeof(whole), "embergate_cache_%s", name);
+    prometheus_single(out, whole, kind, help, (int64_t)value);
 }
 
-/* A label's value: backslash, quote and newline escaped. */
-static void write_label(struct buffer *out, struct bytes value)
+static void write_audit(struct memo_model *model, const char *result, uint64_t count, struct buffer *out)
 {
-    for (size_t i = 0; i < value.size; i++) {
-        if (value.data[i] == '\\' || value.data[i] == '"')
-            buffer_append_char(out, '\\');
-        if (value.data[i] == '\n')
-            buffer_append_text(out, "\\n");
-        else
-            buffer_append_char(out, value.data[i]);
-    }
+    const struct prometheus_label labels[] = {{"model", memo_model_name(model)}, {"result", bytes_of(result)}};
+
+    prometheus_sample(out, &(struct prometheus_series){"embergate_audit_total", labels, 2}, (int64_t)count);
 }
 
 static void write_audits(struct memo *memo, struct buffer *out)
 {
     struct memo_model *model;
 
-    buffer_append_text(out, "# HELP embergate_audit_total Remembered answers that were asked again\n"
-                            "# TYPE embergate_audit_total counter\n");
+    prometheus_family(out, "embergate_audit_total", "counter", "Remembered answers that were asked again");
     for (uint32_t i = 0; (model = memo_model_at(memo, i)); i++) {
         struct memo_counts all = memo_model_counts(model, NULL, NULL);
-        const struct {
-            const char *result;
-            uint64_t count;
-        } rows[] = {{"same", all.audit_same},
-                    {"different", all.audit_different},
-                    {"failed", all.audit_failed},
-                    {"skipped", all.audit_skipped}};
 
-        for (size_t row = 0; row < ARRAY_SIZE(rows); row++) {
-            buffer_append_text(out, "embergate_audit_total{model=\"");
-            write_label(out, memo_model_name(model));
-            buffer_printf(out, "\",result=\"%s\"} %llu\n", rows[row].result, (unsigned long long)rows[row].count);
-        }
+        write_audit(model, "same", all.audit_same, out);
+        write_audit(model, "different", all.audit_different, out);
+        write_audit(model, "failed", all.audit_failed, out);
+        write_audit(model, "skipped", all.audit_skipped, out);
     }
 }
 
 void cache_metrics_write(struct flow *flow, struct buffer *out)
 {
     struct memo_stats stats;
-    char name[64];
+    char name[40];
 
     memo_stats(flow->memo, &stats);
     write_metric(out, "entries", "gauge", "Answers remembered in the process", stats.entries);

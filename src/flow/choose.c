@@ -150,20 +150,19 @@ static void gather_candidates(struct exchange *x, const struct wish *wish)
     }
 }
 
-uint32_t choose_healthy(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,
-                        struct flight_candidate *ret, bool *ret_down)
+static uint32_t sort_healthy(struct flow *flow, const struct flight_candidate *candidates, uint32_t count, bool asks,
+                             struct flight_candidate *ret)
 {
     uint64_t now = clock_ms();
     uint32_t all = 0, good = 0;
 
-    *ret_down = false;
     for (uint32_t i = 0; i < count; i++) {
-        enum health_state state = health_ask(flow->health, candidates[i].backend->index, now);
+        uint32_t backend = candidates[i].backend->index;
+        enum health_state state =
+            asks ? health_ask(flow->health, backend, now) : health_look(flow->health, backend, now);
 
-        if (state == HEALTH_DOWN) {
-            *ret_down = true;
+        if (state == HEALTH_DOWN)
             continue;
-        }
         ret[all++] = candidates[i];
         if (state == HEALTH_GOOD) {
             ret[all - 1] = ret[good];
@@ -171,6 +170,21 @@ uint32_t choose_healthy(struct flow *flow, const struct flight_candidate *candid
         }
     }
     return all;
+}
+
+uint32_t choose_healthy(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,
+                        struct flight_candidate *ret, bool *ret_down)
+{
+    uint32_t all = sort_healthy(flow, candidates, count, true, ret);
+
+    *ret_down = all < count;
+    return all;
+}
+
+uint32_t choose_look(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,
+                     struct flight_candidate *ret)
+{
+    return sort_healthy(flow, candidates, count, false, ret);
 }
 
 /* A key for some models may not ask about others by the side door: the call has to say a model that it may. */

@@ -6,9 +6,7 @@
 #include "flow/admission.h"
 
 #include "base/clock.h"
-#include "dialect/backend_key.h"
 #include "flow/heard.h"
-#include "memo/memo.h"
 
 const char *memory_outcome_name(const struct exchange *x)
 {
@@ -105,7 +103,7 @@ static void make_scope(struct exchange *x)
         digest_scope(x, BYTES("tenant"), x->credential);
 }
 
-static enum repeat_reason make_key(struct exchange *x)
+static enum repeat_reason make_key(struct exchange *x, struct key_parts *parts)
 {
     struct backend_ask *asks = arena_alloc(&x->arena, x->candidate_count * sizeof(*asks));
     enum repeat_reason reason;
@@ -113,10 +111,26 @@ static enum repeat_reason make_key(struct exchange *x)
     for (uint32_t i = 0; i < x->candidate_count; i++)
         asks[i] = flight_ask_of(&x->candidates[i], &x->question->request, x->dialect->shape, &x->arena);
     make_scope(x);
-    reason = backend_key(asks, x->candidate_count, x->memory.policy->when, x->memory.scope, x->flow->digest,
-                         x->memory.key);
+    reason = backend_key_told(asks, x->candidate_count, x->memory.policy->when, x->memory.scope, x->flow->digest, parts,
+                              x->memory.key);
     x->memory.keyed = reason == REPEAT_YES;
     return reason;
+}
+
+const char *memory_key(struct exchange *x, struct key_parts *parts)
+{
+    struct memory *memory = &x->memory;
+    enum repeat_reason reason;
+
+    memory->policy = x->route.model ? &x->route.model->cache : &x->flow->config->cache.policy;
+    if (memory->control.no_store)
+        return "no-store";
+    if (memory->policy->when == CACHE_NEVER)
+        return repeat_reason_name(REPEAT_POLICY);
+    if (memory->policy->when == CACHE_REPEATABLE && surely_not(x))
+        return repeat_reason_name(REPEAT_NOT_ASKED);
+    reason = make_key(x, parts);
+    return reason == REPEAT_YES ? NULL : repeat_reason_name(reason);
 }
 
 /* --- the memo --- */
@@ -130,12 +144,13 @@ static void kept(void *data, const struct memo_claim *claim, struct transcript *
         second_store(flow->second, claim->key, claim->tenant, claim->model, transcript, claim->ttl_ms, ticket);
 }
 
-static enum memo_verdict ask_memo(struct exchange *x, bool only)
+static struct memo_claim claim_of(struct exchange *x, bool only)
 {
     const struct config_limits *limits = &x->flow->config->limits;
-    struct memory *memory = &x->memory;
+    const struct memory *memory = &x->memory;
     uint32_t max_age_s = memory->control.max_age_s;
-    struct memo_claim claim = {
+
+    return (struct memo_claim){
         .key = memory->key,
         .tenant = memory->scope,
         .model = memory->model,
@@ -149,6 +164,19 @@ static enum memo_verdict ask_memo(struct exchange *x, bool only)
         .kept = x->flow->second ? kept : NULL,
         .data = x->flow,
     };
+}
+
+enum memo_verdict memory_look(struct exchange *x)
+{
+    struct memo_claim claim = claim_of(x, true);
+
+    return memo_look(x->flow->memo, &claim);
+}
+
+static enum memo_verdict ask_memo(struct exchange *x, bool only)
+{
+    struct memory *memory = &x->memory;
+    struct memo_claim claim = claim_of(x, only);
     enum memo_verdict verdict = memo_claim(x->flow->memo, &claim, &x->reader, exchange_wake, x, &x->transcript);
 
     if (verdict == MEMO_HIT)
@@ -177,7 +205,7 @@ enum verdict recognise_step(struct exchange *x)
 
     if (!flow->heard || flow->config->admission.charge_hits || flow->config->admission.charge_joined ||
         x->endpoint->kind != ENDPOINT_CHAT || x->question->body.size > RECOGNISED_BYTES ||
-        memory->control.no_store)
+        memory->control.no_store || x->explain)
         return STEP_NEXT;
     digest_begin(flow->digest);
     digest_add_text(flow->digest, bytes_of(x->endpoint->path));
@@ -228,21 +256,14 @@ enum verdict look_step(struct exchange *x)
 {
     struct memory *memory = &x->memory;
     const struct config_model *model = x->route.model;
-    enum repeat_reason reason;
+    const char *reason;
 
     if (x->endpoint->kind == ENDPOINT_PASS)
         return bypass(x, "pass");
-    memory->policy = model ? &model->cache : &x->flow->config->cache.policy;
     memory->model = memo_model(x->flow->memo, model ? model->name : x->question->request.model);
-    if (memory->control.no_store)
-        return bypass(x, "no-store");
-    if (memory->policy->when == CACHE_NEVER)
-        return bypass(x, repeat_reason_name(REPEAT_POLICY));
-    if (memory->policy->when == CACHE_REPEATABLE && surely_not(x))
-        return bypass(x, repeat_reason_name(REPEAT_NOT_ASKED));
-    reason = make_key(x);
-    if (reason != REPEAT_YES)
-        return bypass(x, repeat_reason_name(reason));
+    reason = memory_key(x, NULL);
+    if (reason)
+        return bypass(x, reason);
     if (memory->worded)
         learn_words(x);
     if (x->flow->limited)

@@ -10,7 +10,11 @@
 
 #include "base/clock.h"
 #include "entry/http_out.h"
+#include "flow/bodies.h"
 #include "flow/deliver_frame.h"
+#include "flow/timing.h"
+#include "record/gaps.h"
+#include "record/series.h"
 
 #include <uv.h>
 
@@ -45,10 +49,14 @@ static void cut(struct exchange *x)
 
 static void put(struct exchange *x, const struct bytes *parts, unsigned count)
 {
+    uint64_t now = clock_us();
+
     for (unsigned i = 0; i < count; i++)
         x->bytes_out += parts[i].size;
     if (!x->first_us)
-        x->first_us = clock_us();
+        x->first_us = now;
+    if (x->event_us && now - x->flow->turn_us > x->lag_us)
+        x->lag_us = now - x->flow->turn_us;
     x->last_write_ms = uv_now(x->flow->loop);
     if (!conn_write(x->conn, parts, count))
         x->choked = true;
@@ -91,14 +99,26 @@ static void tell_limits(struct exchange *x, struct http_head *head)
     head->queue_position = told->position;
 }
 
+static void tell_times(struct exchange *x, struct http_head *head, struct http_timing *timings)
+{
+    timing_close(x, clock_us());
+    if (!x->flow->config->server_timing)
+        return;
+    timing_list(x, timings);
+    head->timings = timings;
+    head->timing_count = TIMING_PARTS;
+}
+
 static void make_head(struct exchange *x, struct http_head *head, struct buffer *out)
 {
+    struct http_timing timings[TIMING_PARTS];
     char key[2 * DIGEST_SIZE];
 
     head->minor = x->minor;
     head->request_id = (struct bytes){x->id, sizeof(x->id)};
     tell_memory(x, head, key);
     tell_limits(x, head);
+    tell_times(x, head, timings);
     x->status = head->status;
     x->head_sent = true;
     http_out_head(head, out);
@@ -171,6 +191,8 @@ static enum verdict deliver_failure(struct exchange *x, const struct failure *fa
     bool ours = failure->kind < FAIL_UPSTREAM_REFUSED && !begun;
 
     x->reason = failure_row(failure->kind)->name;
+    if (!x->cut_phase)
+        x->cut_phase = steps_name(x->at);
     x->outcome = ours ? "refused" : x->reason;
     if (begun) {
         x->dialect->write_failure_event(&x->stream, failure, &x->flow->out);
@@ -250,6 +272,29 @@ static bool streamed(const struct exchange *x)
            x->endpoint->operation == CHAT_COMPLETION;
 }
 
+/* One more event for X: how long after the one before? Those of one turn of the loop came together. */
+static void note_event(struct exchange *x, const struct chat_event *event)
+{
+    uint64_t turn = x->flow->turn_us;
+
+    if (x->gathers)
+        bodies_add(x, event);
+    if (!x->streamed) {
+        x->event_us = turn;
+        return;
+    }
+    METRICS_COUNT(x->flow->metrics, events_total);
+    if (x->event_us) {
+        gaps_add(x->gaps, turn - x->event_us);
+        if (x->series)
+            series_add(x->series, SERIES_GAP, turn - x->event_us);
+    } else {
+        x->gaps = arena_zeroed(&x->arena, sizeof(*x->gaps));
+        x->series = x->route.model ? series_model(x->flow->series, x->route.model->name) : NULL;
+    }
+    x->event_us = turn;
+}
+
 /* What the transcript has, as far as the client takes it. */
 static enum verdict deliver_events(struct exchange *x)
 {
@@ -271,9 +316,9 @@ static enum verdict deliver_events(struct exchange *x)
         }
         if (r == READER_E_EMPTY)
             break;
+        note_event(x, &event);
         if (!x->streamed)
             return deliver_body(x, &event);
-        METRICS_COUNT(x->flow->metrics, events_total);
         if (x->dialect->write_event(&x->stream, &event, &x->flow->out) != 0)
             return untellable(x);
         if (x->dialect->event_per_chunk || x->flow->out.size > x->flow->config->limits.high_water)
@@ -289,6 +334,7 @@ static void begin_stream(struct exchange *x)
         return;
     client_stream_init(&x->stream, x->dialect, &x->question->request, &x->arena, &x->flow->doc);
     x->streamed = streamed(x);
+    x->gathers = bodies_wanted(x);
 }
 
 enum verdict deliver_step(struct exchange *x)
@@ -312,9 +358,8 @@ void deliver_keepalive(struct exchange *x)
     frame_events(x, FRAME_MORE);
 }
 
-void deliver_tick(uv_timer_t *timer)
+void deliver_tick(struct flow *flow)
 {
-    struct flow *flow = timer->data;
     uint64_t now = uv_now(flow->loop);
 
     LIST_EACH(&flow->exchanges, node) {

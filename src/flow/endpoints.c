@@ -23,6 +23,7 @@ static const struct endpoint endpoints[] = {
     {GOODFIRE "features/lookup", ENDPOINT_PASS, "POST", &client_goodfire, 0, false, false},
     {GOODFIRE "features/auto-edits", ENDPOINT_PASS, "POST", &client_goodfire, 0, false, false},
     {GOODFIRE "features/auto-conditional", ENDPOINT_PASS, "POST", &client_goodfire, 0, false, false},
+    {"/v1/explain", ENDPOINT_EXPLAIN, "POST", &client_openai, 0, false, false},
     {"/v1/usage", ENDPOINT_OWN_USAGE, "GET, HEAD", &client_openai, 0, false, false},
     {"/healthz", ENDPOINT_HEALTH, "GET, HEAD", &client_openai, 0, false, true},
     {"/readyz", ENDPOINT_READY, "GET, HEAD", &client_openai, 0, false, true},
@@ -30,6 +31,10 @@ static const struct endpoint endpoints[] = {
     {"/usage", ENDPOINT_ALL_USAGE, "GET, HEAD", &client_openai, 0, true, true},
     {"/cache", ENDPOINT_CACHE, "GET, HEAD", &client_openai, 0, true, true},
     {"/cache/purge", ENDPOINT_PURGE, "POST", &client_openai, 0, true, true},
+    {"/", ENDPOINT_STATUS, "GET, HEAD", &client_openai, 0, true, true},
+    {"/status", ENDPOINT_STATUS, "GET, HEAD", &client_openai, 0, true, true},
+    {"/status.json", ENDPOINT_STATUS_JSON, "GET, HEAD", &client_openai, 0, true, true},
+    {"/status/events", ENDPOINT_STATUS_EVENTS, "GET", &client_openai, 0, true, true},
 };
 
 static const struct endpoint one_model = {"/v1/models/", ENDPOINT_MODEL, "GET, HEAD", &client_openai, 0, false, false};

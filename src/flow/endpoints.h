@@ -10,6 +10,7 @@
 enum endpoint_kind {
     ENDPOINT_CHAT,      /* completions and logits, in one of the dialects */
     ENDPOINT_PASS,      /* a Goodfire path passed on to a Goodfire server */
+    ENDPOINT_EXPLAIN,   /* a chat, told instead of done */
     ENDPOINT_MODELS,
     ENDPOINT_MODEL,     /* /v1/models/{id} */
     ENDPOINT_HEALTH,
@@ -19,6 +20,9 @@ enum endpoint_kind {
     ENDPOINT_PURGE,
     ENDPOINT_OWN_USAGE,
     ENDPOINT_ALL_USAGE,
+    ENDPOINT_STATUS,    /* the page; its numbers; the same once a second */
+    ENDPOINT_STATUS_JSON,
+    ENDPOINT_STATUS_EVENTS,
 };
 
 struct endpoint {

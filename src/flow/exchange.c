@@ -5,6 +5,8 @@
  * has news for one puts it on the ready list, so no step is ever entered twice.
  */
 #include "flow/admission.h"
+#include "flow/bodies.h"
+#include "flow/timing.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -22,11 +24,12 @@ static struct exchange *exchange_new(struct flow *flow, struct conn *conn)
     list_init(&x->ready);
     list_init(&x->discovering);
     list_init(&x->pacing);
+    list_init(&x->rooming);
     arena_init(&x->arena);
     memcpy(x->id, "req_", 4);
     random_id(x->id + 4);
     x->peer = arena_copy(&x->arena, bytes_of(conn_peer(conn)));
-    x->began_us = clock_us();
+    x->began_us = x->mark_us = clock_us();
     x->outcome = "ok";
     x->dialect = &client_openai;
     METRICS_COUNT(flow->metrics, exchanges);
@@ -46,8 +49,11 @@ static void exchange_end(struct exchange *x)
     }
     list_remove(&x->discovering);
     list_remove(&x->pacing);
+    list_remove(&x->rooming);
+    bodies_forget(x);
     admission_settle(x->admission, NULL);
     usage_look_free(x->looking);
+    explanation_free(x->explanation);
     keyring_unref(x->keyring);
     reader_deinit(&x->reader);
     transcript_unref(x->transcript);
@@ -92,9 +98,18 @@ void exchange_wake_nobody(void *data)
     (void)data; /* the transcript is finished */
 }
 
+/* The walk goes on from the step BEFORE: into another phase? */
+static void note_phase(struct exchange *x, unsigned before)
+{
+    if (!x->timed && x->at < steps_count && steps_phase(before) != steps_phase(x->at))
+        timing_spend(x, steps_phase(before), clock_us());
+}
+
 static void exchange_run(struct exchange *x)
 {
     while (x->at < steps_count) {
+        unsigned before = x->at;
+
         switch (steps_run(x)) {
         case STEP_NEXT:
             x->at++;
@@ -114,6 +129,7 @@ static void exchange_run(struct exchange *x)
         case STEP_WAIT:
             return;
         }
+        note_phase(x, before);
     }
     exchange_end(x);
 }
@@ -142,6 +158,7 @@ void exchange_wake(void *data)
 enum verdict exchange_refuse(struct exchange *x, const struct failure *failure)
 {
     METRICS_COUNT(x->flow->metrics, requests_refused_total);
+    x->cut_phase = steps_name(x->at);
     reader_deinit(&x->reader);
     transcript_unref(x->transcript);
     x->transcript = transcript_new(1, 1);
@@ -160,6 +177,8 @@ enum verdict exchange_refuse_text(struct exchange *x, enum failure_kind kind, co
 void exchange_leave(struct exchange *x, const char *outcome)
 {
     x->outcome = outcome;
+    x->cut_phase = steps_name(x->at);
+    timing_close(x, clock_us());
     if (x->at < steps_settle)
         x->at = steps_settle;
     exchange_resume(x);
@@ -167,12 +186,32 @@ void exchange_leave(struct exchange *x, const char *outcome)
 
 /* --- what the conn says --- */
 
+/* A client's trace is gone on with; one of our own begins when somebody takes spans. Its id is the request's. */
+static void begin_trace(struct exchange *x, const struct http_request *request)
+{
+    const struct config_tracing *tracing = &x->flow->config->tracing;
+    char id[RANDOM_ID_SIZE];
+
+    x->traced = request->traceparent.size && trace_read(request->traceparent, &x->trace);
+    if (!x->traced && !tracing->used)
+        return;
+    if (!x->traced) {
+        memcpy(x->trace.trace_id, x->id + 4, TRACE_ID_SIZE);
+        x->trace.sampled = tracing->sample_ppm >= 1000000 || random_u64() % 1000000 < tracing->sample_ppm;
+    } else if (trace_state_good(request->tracestate)) {
+        x->tracestate = arena_copy(&x->arena, request->tracestate);
+    }
+    random_id(id);
+    memcpy(x->trace.span_id, id, SPAN_ID_SIZE);
+    x->traced = true;
+}
+
 static void on_request(struct conn *conn, const struct http_request *request)
 {
     struct flow *flow = LIST_ENTRY(conn_context_of(conn), struct flow, conns);
     struct exchange *x = exchange_new(flow, conn);
 
-    METRICS_COUNT(flow->metrics, requests_total);
+    METRICS_COUNT(flow->metrics, requests_begun_total);
     x->path = arena_copy(&x->arena, request->path);
     x->query = request->query.data ? arena_copy(&x->arena, request->query) : BYTES_NONE;
     x->method = arena_copy(&x->arena, request->method_text);
@@ -180,6 +219,8 @@ static void on_request(struct conn *conn, const struct http_request *request)
     x->credential = arena_copy(
         &x->arena, request->api_key.size ? request->api_key : keyring_bearer(request->authorization));
     cache_control_read(request->cache_control, &x->memory.control);
+    begin_trace(x, request);
+    x->explain = bytes_equal(request->explain, BYTES("1"));
     x->verb = request->method;
     x->minor = request->minor;
     x->may_keep = request->keep_alive;
@@ -239,7 +280,7 @@ static void on_refuse(struct conn *conn, enum failure_kind kind, const char *mes
 
     METRICS_COUNT(flow->metrics, bad_requests_total);
     if (!x) {
-        METRICS_COUNT(flow->metrics, requests_total);
+        METRICS_COUNT(flow->metrics, requests_begun_total);
         x = exchange_new(flow, conn);
     }
     x->may_keep = false;

@@ -9,11 +9,13 @@
 #include "chat/question.h"
 #include "chat/transcript.h"
 #include "dialect/client.h"
+#include "dialect/backend_key.h"
 #include "entry/cache_control.h"
 #include "flow/endpoints.h"
 #include "flow/flow.h"
+#include "memo/memo.h"
 #include "memo/second.h"
-#include "record/lines.h"
+#include "record/trace.h"
 #include "route/health.h"
 #include "route/route.h"
 #include "upstream/flight.h"
@@ -21,10 +23,17 @@
 struct audits;
 struct admission;
 struct discovery;
+struct explanation;
+struct gaps;
 struct heard;
 struct identities;
+struct journal_source;
+struct log_room;
 struct paces;
 struct patience;
+struct redact;
+struct said;
+struct series_model;
 struct shared;
 struct usage_look;
 struct variants;
@@ -90,8 +99,13 @@ struct flow {
 
     struct buffer out, front;           /* scratch of deliver: text, and what goes before it */
     struct json_doc doc;                /* and its scratch for payloads */
-    struct lines lines;                 /* for the log */
-    uv_timer_t flusher;                 /* writes them soon */
+    struct journal_source *source;      /* of lines and spans; NULL: nobody takes any */
+    struct redact *redact;              /* for bodies in them; NULL: there is no log */
+    uv_timer_t flusher;                 /* hands them over soon */
+    struct log_room *log_room;
+    struct series *series;              /* this worker's own */
+    struct top *top;
+    uint64_t turn_us;                   /* when the sockets of this turn had been looked at */
     unsigned closing;                   /* handles still to close */
     void (*closed)(void *data);
     void *closed_data;
@@ -104,6 +118,20 @@ enum verdict {
     STEP_ADMIT, /* from `limit` on */
     STEP_AGAIN, /* from `understand` on */
     STEP_DONE,  /* a page was written: nothing was taken, go and record */
+};
+
+/* The parts of the time until an answer's head, in their order. */
+enum phase {
+    PHASE_AUTH,
+    PHASE_BODY,         /* for the client */
+    PHASE_PARSE,        /* and choosing backends */
+    PHASE_CLAIM,        /* the memory, the second shelf looked at included */
+    PHASE_LIMIT,
+    PHASE_QUEUE,
+    PHASE_CONNECT,
+    PHASE_FIRST_BYTE,
+    PHASE_ANSWER,       /* from the answer's first event to its head; of a hit, all that is left */
+    PHASE_COUNT,
 };
 
 /* What the memory had to say. */
@@ -164,6 +192,8 @@ struct exchange {
     bool limits_begun, limits_asked, patience_over;
     uint32_t backend_tried;             /* candidates whose places were all taken */
     struct usage_look *looking;         /* a page of usage that is being made */
+    bool explain;                       /* nothing is to be done: what would be is told */
+    struct explanation *explanation;    /* that is being made */
 
     /* the answer */
     struct transcript *transcript;
@@ -174,15 +204,27 @@ struct exchange {
     bool head_sent, choked, written;    /* choked: wait for `drained`; written: the answer is complete */
     struct buffer held;                 /* events that wait to be sent one by one */
     unsigned ending;                    /* enum frame_end, once the last event is with the framing */
+    struct list rooming;                /* among those who wait for room in the log */
     struct list pacing;                 /* among those whose next event is not due yet */
     uint64_t pace_from_ms, pace_due_ms; /* when its replay began; when the next event is due */
     uint64_t last_write_ms;
 
     /* for the record */
     uint64_t began_us, first_us;
+    uint64_t mark_us, parts[PHASE_COUNT];       /* see timing.h */
+    bool timed;
+    uint64_t event_us, lag_us;          /* when it last had an event; the longest that one was in here */
+    struct gaps *gaps;                  /* between its events, when it is a stream */
+    struct series_model *series;
     uint64_t bytes_out;
     unsigned status;
     const char *outcome, *reason;       /* reason: a failure's name, or NULL */
+    const char *cut_phase;              /* the step at which it was refused or left; or NULL */
+    bool traced;                        /* `trace` is one */
+    struct trace trace;
+    struct bytes tracestate;
+    bool gathers;                       /* the log wants the answer: */
+    struct said *said;
     bool quiet;
 };
 
@@ -208,8 +250,11 @@ void exchange_wake_nobody(void *data);
 
 /* --- steps.c --- */
 
-extern const unsigned steps_count, steps_understand, steps_limit, steps_deliver, steps_settle;
+extern const unsigned steps_count, steps_body, steps_understand, steps_limit, steps_deliver, steps_settle;
 enum verdict steps_run(struct exchange *x);
+/* Of the step AT. */
+const char *steps_name(unsigned at);
+enum phase steps_phase(unsigned at);
 
 /* --- the steps with a file of their own --- */
 
@@ -217,11 +262,20 @@ enum verdict authenticate_step(struct exchange *x);     /* authenticate.c */
 enum verdict page_step(struct exchange *x);     /* pages.c */
 enum verdict choose_step(struct exchange *x);   /* choose.c */
 enum verdict recognise_step(struct exchange *x);        /* claim.c */
+enum verdict explain_step(struct exchange *x);  /* explain.c */
 enum verdict look_step(struct exchange *x);     /* claim.c */
 enum verdict limit_step(struct exchange *x);    /* limit.c */
 enum verdict claim_step(struct exchange *x);    /* claim.c */
 enum verdict ask_step(struct exchange *x);      /* lead.c */
 enum verdict deliver_step(struct exchange *x);  /* deliver.c */
+enum verdict log_room_step(struct exchange *x); /* log_room.c */
+enum verdict record_step(struct exchange *x);   /* record.c */
+
+/* --- log_room.c --- */
+
+struct log_room *log_room_new(struct flow *flow);
+void log_room_close(struct log_room *room, uv_close_cb closed);
+struct log_room *log_room_free(struct log_room *room);
 
 /* --- authenticate.c --- */
 
@@ -231,7 +285,17 @@ bool may_ask_model(const struct exchange *x, struct bytes asked, struct bytes mo
 /* Those of NAMES that X's key may ask for: how many, in front. */
 uint32_t keep_allowed(const struct exchange *x, struct route_name *names, uint32_t count);
 
+/* --- explain.c --- */
+
+/* Which door a body that came to /v1/explain is for: X's endpoint and dialect. STEP_NEXT, or it is refused. */
+enum verdict explain_door(struct exchange *x);
+/* Fine while it waits. */
+struct explanation *explanation_free(struct explanation *explanation);
+
 /* --- limit.c --- */
+
+/* Make X's admission, if it is under limits: its scopes, and what it wants of them. Nothing is taken yet. */
+void limit_begin(struct exchange *x);
 
 struct patience *patience_new(struct flow *flow);
 void patience_close(struct patience *patience, uv_close_cb closed);
@@ -257,12 +321,20 @@ struct usage_look *usage_look_free(struct usage_look *look);
  * are down. */
 uint32_t choose_healthy(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,
                         struct flight_candidate *ret, bool *ret_down);
+/* The same without letting anybody through to one that is down. */
+uint32_t choose_look(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,
+                     struct flight_candidate *ret);
 
 /* --- claim.c --- */
 
 /* A body up to this size is looked at as a whole before it is parsed. */
 #define RECOGNISED_BYTES 65536
 
+/* X's policy, scope and key. NULL, or why its answer is not to be remembered; then there may be no key. PARTS (or
+ * NULL): where the key is told. */
+const char *memory_key(struct exchange *x, struct key_parts *parts);
+/* What the memo has for X's key: nothing is counted. */
+enum memo_verdict memory_look(struct exchange *x);
 /* X joined, and what came is a remembered answer older than its client wants: it is let go, to ask anew. */
 bool memory_too_old(struct exchange *x);
 /* An answer that was not to be remembered tells of its backend's fingerprint too. */
@@ -293,6 +365,8 @@ struct audits *audits_free(struct audits *audits);
 struct paces *paces_new(struct flow *flow);
 /* X's next event is not due before the recorded pace says so: X is resumed then. False: it is due. */
 bool paces_wait(struct paces *paces, struct exchange *x);
+/* X is resumed at DUE_MS (clock_ms()), whoever else resumes it before. */
+void paces_set(struct paces *paces, struct exchange *x, uint64_t due_ms);
 /* CLOSED comes once its handle is closed. */
 void paces_close(struct paces *paces, uv_close_cb closed);
 struct paces *paces_free(struct paces *paces);
@@ -309,6 +383,8 @@ void memory_deinit(struct flow *flow);
 
 /* --- cache_pages.c --- */
 
+/* The value of NAME in a query, percent-decoded. False: it is not there. */
+bool query_value(struct bytes query, struct bytes name, struct arena *arena, struct bytes *ret);
 enum verdict cache_page(struct exchange *x);
 enum verdict purge_page(struct exchange *x);
 /* The memory's part of the metrics. */
@@ -320,8 +396,8 @@ void cache_metrics_write(struct flow *flow, struct buffer *out);
 void deliver_page(struct exchange *x, unsigned status, const char *content_type, struct bytes body);
 /* One for X, whose answer has not begun or is silent; the head goes before the first. */
 void deliver_keepalive(struct exchange *x);
-/* Keepalives into streams that have been silent; flow's ticker. */
-void deliver_tick(uv_timer_t *timer);
+/* Keepalives into streams that have been silent. */
+void deliver_tick(struct flow *flow);
 
 /* --- discover.c --- */
 

@@ -9,17 +9,17 @@
 #include "flow/exchange.h"
 #include "flow/variants.h"
 #include "link/curl_loop.h"
-
-#include <unistd.h>
+#include "record/journal.h"
+#include "record/redact.h"
+#include "record/series.h"
 
 /* Unused connections to backends that one worker keeps. */
 #define IDLE_CONNECTIONS 256
 /* Above this share of the connections the idle ones are let go soon. */
 #define CROWDED_PERCENT 85
 #define CROWDED_IDLE_MS 2000
-/* Lines for the log leave together: after so long, or so many bytes. */
-#define LINES_MS 50
-#define LINES_BYTES 16384
+/* Lines for the log leave together: after half its time, or so many bytes. */
+#define LINES_BYTES 32768
 
 /* --- the flights' notes --- */
 
@@ -65,12 +65,14 @@ static void on_note(void *data, enum flight_note note, const struct config_backe
         break;
     case FLIGHT_CANCELLED:
         METRICS_COUNT(metrics, calls_cancelled_total);
+        series_call(flow->series, backend->index, SERIES_CALL_CANCELLED);
         break;
     case FLIGHT_RETRIED:
         METRICS_COUNT(metrics, calls_retried_total);
         break;
     case FLIGHT_FAILED:
         METRICS_COUNT(metrics, calls_failed_total);
+        series_call(flow->series, backend->index, SERIES_CALL_FAILED);
         book_failure(flow, backend->index, failure);
         break;
     case FLIGHT_FAILOVER:
@@ -78,6 +80,9 @@ static void on_note(void *data, enum flight_note note, const struct config_backe
         break;
     case FLIGHT_PAUSED:
         METRICS_COUNT(metrics, pauses_total);
+        break;
+    case FLIGHT_FINISHED:
+        series_call(flow->series, backend->index, SERIES_CALL_OK);
         break;
     case FLIGHT_REACHED:
         health_reached(flow->health, backend->index);
@@ -95,34 +100,50 @@ static bool on_may_retry(void *data)
 
 /* --- the turn of the loop --- */
 
-static void flush_lines(struct flow *flow)
-{
-    METRICS_ADD(flow->metrics, log_lines_dropped_total, lines_flush(&flow->lines, STDERR_FILENO));
-}
-
 static void on_flush(uv_timer_t *timer)
 {
-    flush_lines(timer->data);
+    source_hand_over(((struct flow *)timer->data)->source);
 }
 
 static void flush_soon(struct flow *flow)
 {
-    if (flow->lines.text.size >= LINES_BYTES)
-        flush_lines(flow);
-    else if (flow->lines.text.size && !uv_is_active((uv_handle_t *)&flow->flusher))
-        uv_timer_start(&flow->flusher, on_flush, LINES_MS, 0);
+    size_t waiting = source_waiting(flow->source);
+
+    if (waiting >= LINES_BYTES)
+        source_hand_over(flow->source);
+    else if (waiting && !uv_is_active((uv_handle_t *)&flow->flusher))
+        uv_timer_start(&flow->flusher, on_flush, flow->config->log.flush_ms / 2, 0);
+}
+
+static void on_before(uv_check_t *check)
+{
+    struct flow *flow = check->data;
+
+    flow->turn_us = clock_us();
+    if (flow->news)
+        exchange_run_ready(flow);
 }
 
 static void on_check(uv_check_t *check)
 {
     struct flow *flow = check->data;
 
-    if (!flow->news)
-        return;
-    exchange_run_ready(flow);
+    if (flow->news)
+        exchange_run_ready(flow);
     if (flow->curl)
         atomic_store_explicit(&flow->metrics->idle_handles, curl_loop_idle_handles(flow->curl), memory_order_relaxed);
     flush_soon(flow);
+}
+
+/* Streams that are silent, and how the backends stand. */
+static void on_tick(uv_timer_t *timer)
+{
+    struct flow *flow = timer->data;
+    uint64_t now = clock_ms();
+
+    deliver_tick(flow);
+    for (uint32_t i = 0; flow->health && i < flow->config->backend_count; i++)
+        series_backend_state(flow->series, i, (unsigned)health_look(flow->health, i, now));
 }
 
 /* --- connections --- */
@@ -195,7 +216,17 @@ static void reach_backends(struct flow *flow)
     flow->variants = variants_new(config);
 }
 
-struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metrics *metrics, bool admin)
+static void open_log(struct flow *flow)
+{
+    struct journal *journal = flow->shared->journal;
+
+    flow->source = journal_source_new(journal);
+    if (journal_takes(journal, JOURNAL_LINES))
+        flow->redact = redact_new(&flow->config->log);
+    flow->log_room = log_room_new(flow);
+}
+
+struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, unsigned index, bool admin)
 {
     struct flow *flow = ALLOC_NEW(struct flow);
     struct conn_limits limits = conn_limits_of(shared->config);
@@ -204,7 +235,9 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     flow->loop = loop;
     flow->shared = shared;
     flow->config = shared->config;
-    flow->metrics = metrics;
+    flow->metrics = shared->sets[index];
+    flow->series = shared->series[index];
+    flow->top = shared->tops[index];
     flow->admin = admin;
     list_init(&flow->exchanges);
     list_init(&flow->ready);
@@ -217,10 +250,10 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     uv_timer_init(loop, &flow->ticker);
     uv_timer_init(loop, &flow->flusher);
     flow->before.data = flow->after.data = flow->idle.data = flow->ticker.data = flow->flusher.data = flow;
-    uv_timer_start(&flow->ticker, deliver_tick, tick_ms ? tick_ms : 1, tick_ms ? tick_ms : 1);
+    uv_timer_start(&flow->ticker, on_tick, tick_ms ? tick_ms : 1, tick_ms ? tick_ms : 1);
     flow->paces = paces_new(flow);
 
-    lines_init(&flow->lines);
+    open_log(flow);
     json_doc_init(&flow->doc, ANSWER_JSON_LIMITS);
     flight_context_init(&flow->flights, loop);
     flow->flights.answer_bytes = flow->config->limits.answer_bytes;
@@ -235,7 +268,7 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metric
     uv_check_start(&flow->after, on_check);
     if (!admin)
         reach_backends(flow);
-    uv_check_start(&flow->before, on_check);
+    uv_check_start(&flow->before, on_before);
     return flow;
 }
 
@@ -265,6 +298,12 @@ void flow_abort(struct flow *flow)
         exchange_resume(x);
     }
     conn_end_all(&flow->conns);
+}
+
+void flow_cut(struct flow *flow)
+{
+    LIST_EACH(&flow->exchanges, node)
+        exchange_leave(LIST_ENTRY(node, struct exchange, link), "cut");
 }
 
 bool flow_idle(const struct flow *flow)
@@ -302,10 +341,9 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
 {
     struct failure failure = {.kind = FAIL_DRAINING, .message = BYTES("The gateway is shutting down.")};
 
-    flush_lines(flow);
     flow->closed = closed;
     flow->closed_data = data;
-    flow->closing = 9;
+    flow->closing = 10;
     audits_cancel_all(flow->audits);
     leads_cancel_all(flow, &failure);
     flight_cancel_all(&flow->flights, &failure);
@@ -324,6 +362,7 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     uv_close((uv_handle_t *)&flow->ticker, handle_closed);
     uv_close((uv_handle_t *)&flow->flusher, handle_closed);
     paces_close(flow->paces, handle_closed);
+    log_room_close(flow->log_room, handle_closed);
     memory_close(flow, memory_closed, flow);
     limits_close(flow, handle_closed, memory_closed, flow);
 }
@@ -340,6 +379,8 @@ struct flow *flow_free(struct flow *flow)
     json_doc_deinit(&flow->doc);
     buffer_deinit(&flow->out);
     buffer_deinit(&flow->front);
-    lines_deinit(&flow->lines);
+    log_room_free(flow->log_room);
+    journal_source_free(flow->source);
+    redact_free(flow->redact);
     return alloc_free(flow);
 }

@@ -11,9 +11,13 @@
 
 struct admit;
 struct guard;
+struct journal;
 struct keyring;
 struct memo;
 struct queue;
+struct recent;
+struct series;
+struct top;
 
 /* What all workers of the process share. */
 struct flow_shared {
@@ -28,6 +32,10 @@ struct flow_shared {
     _Atomic unsigned keyring_number;        /* moves with every new keyring */
     struct metrics **sets;          /* one per worker, the administration's included */
     unsigned set_count;
+    struct series **series;         /* one per worker too: by label */
+    struct top **tops;              /* and by key */
+    struct recent *recent;          /* the last failures */
+    struct journal *journal;        /* the request log; NULL: none */
     int64_t started;                /* wall clock, seconds */
     _Atomic bool ready;             /* readiness, as /readyz tells it */
     _Atomic uint64_t body_bytes;    /* of request bodies held by all workers */
@@ -37,8 +45,8 @@ struct flow_shared {
 
 struct flow;
 
-/* ADMIN: serves the administration's pages and nothing else. */
-struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, struct metrics *metrics, bool admin);
+/* The INDEXth of SHARED's sets is its own. ADMIN: serves the administration's pages and nothing else. */
+struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, unsigned index, bool admin);
 
 /* Where the listeners put their clients. */
 struct conn_context *flow_conns(struct flow *flow);
@@ -49,6 +57,8 @@ bool flow_admit(void *data);
 void flow_drain(struct flow *flow);
 /* End what is still open, each with an error its client sees. */
 void flow_abort(struct flow *flow);
+/* What has not ended now never will: it is cut off, and recorded. */
+void flow_cut(struct flow *flow);
 /* Nothing is open any more, and nobody reads what is made here. */
 bool flow_idle(const struct flow *flow);
 

@@ -234,6 +234,20 @@ struct bytes lead_key(struct exchange *x)
     return BYTES_NONE;
 }
 
+/* Ours is the parent of what the backend does. */
+static void pass_trace(struct exchange *x, struct flight_plan *plan)
+{
+    struct arena *arena = &x->question->arena;
+    char text[TRACEPARENT_SIZE];
+
+    if (!x->traced)
+        return;
+    trace_write(&x->trace, text);
+    plan->traceparent = arena_copy(arena, (struct bytes){text, sizeof(text)});
+    if (x->tracestate.size)
+        plan->tracestate = arena_copy(arena, x->tracestate);
+}
+
 enum verdict ask_step(struct exchange *x)
 {
     struct flight_plan plan = {
@@ -247,6 +261,7 @@ enum verdict ask_step(struct exchange *x)
     if (!x->transcript)
         alone(x);
     plan.transcript = x->transcript;
+    pass_trace(x, &plan);
     if (x->endpoint->kind == ENDPOINT_PASS)
         plan_pass(x, &plan);
     /* What is made is paid for, whoever reads it. */

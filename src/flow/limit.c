@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "flow/deliver_frame.h"
+#include "flow/siblings.h"
 
 /* How often those who wait are looked at: for the end of their patience, and their clients'. */
 #define LOOK_MS 100
@@ -15,6 +16,7 @@ struct patience {
     struct flow *flow;
     struct list waiting;
     uv_timer_t timer;
+    struct siblings *siblings;
 };
 
 /* --- refusals --- */
@@ -82,12 +84,9 @@ static void on_turn(void *data)
 
 static uint32_t weight_of(const struct exchange *x)
 {
-    const struct config *config = x->flow->config;
+    uint32_t team = x->key ? keyring_place(x->keyring, x->key).team : KEYRING_NO_TEAM;
 
-    for (uint32_t i = 0; x->key && i < config->team_count; i++)
-        if (bytes_equal(config->teams[i].name, x->key->team))
-            return config->teams[i].weight;
-    return 1;
+    return team == KEYRING_NO_TEAM ? 1 : x->flow->config->teams[team].weight;
 }
 
 static void look(uv_timer_t *timer);
@@ -121,8 +120,8 @@ static enum verdict wait_in(struct exchange *x, struct queue *queue)
 /* A queue that somebody waits in already: nobody overtakes. */
 static struct queue *queue_ahead(struct exchange *x)
 {
-    for (unsigned i = 0; i < SCOPE_KINDS; i++) {
-        struct queue *queue = admission_queue(x->flow, x->admission->scopes[i]);
+    for (int kind = 0; kind < SCOPE_KINDS; kind++) {
+        struct queue *queue = admission_queue(x->admission, (enum scope_kind)kind);
 
         if (queue && queue_length(queue))
             return queue;
@@ -176,10 +175,11 @@ static struct queue *some_backend_queue(const struct exchange *x)
 static enum verdict settle_decision(struct exchange *x)
 {
     struct admission *admission = x->admission;
-    struct queue *queue = admission_queue(x->flow, admission->refusal.scope);
+    struct queue *queue;
 
     if (admission->result == 0)
         return let_in(x);
+    queue = admission_queue(admission, scope_kind(admission->refusal.scope));
     if (next_backend(x))
         return limit_step(x);
     if (admission->refusal.limit != QUOTA_CONCURRENT)
@@ -227,7 +227,7 @@ static void order_candidates(struct exchange *x)
     }
 }
 
-static void begin(struct exchange *x)
+void limit_begin(struct exchange *x)
 {
     bool remembered = x->memory.outcome == MEMORY_HIT || x->memory.outcome == MEMORY_JOIN;
     const struct config_admission *policy = &x->flow->config->admission;
@@ -263,7 +263,7 @@ enum verdict limit_step(struct exchange *x)
         return STEP_NEXT;
     if (!x->limits_begun) {
         x->limits_begun = true;
-        begin(x);
+        limit_begin(x);
         if (!x->admission)
             return STEP_NEXT;
         ahead = x->admission->want.placeless ? NULL : queue_ahead(x);
@@ -294,6 +294,8 @@ static void keep_alive(struct exchange *x, uint64_t now)
     if (now - x->last_write_ms < x->flow->config->keepalive_ms)
         return;
     METRICS_COUNT(x->flow->metrics, keepalives_total);
+    x->told.position = x->admission->position;
+    x->told.waited_ms = now - x->admission->since_ms;
     deliver_keepalive(x);
 }
 
@@ -336,11 +338,22 @@ static void look(uv_timer_t *timer)
     }
 }
 
+void patience_offer(struct patience *patience, const struct config_backend *backend)
+{
+    struct queue *queue = patience->flow->shared->backend_queues[backend->index];
+
+    if (queue && queue_length(queue))
+        queue_offer(queue);
+    else
+        siblings_offer(patience->siblings, backend->index);
+}
+
 struct patience *patience_new(struct flow *flow)
 {
     struct patience *patience = ALLOC_NEW(struct patience);
 
     patience->flow = flow;
+    patience->siblings = siblings_new(flow->config, flow->shared->backend_queues);
     list_init(&patience->waiting);
     uv_timer_init(flow->loop, &patience->timer);
     patience->timer.data = patience;
@@ -355,5 +368,7 @@ void patience_close(struct patience *patience, uv_close_cb closed)
 
 struct patience *patience_free(struct patience *patience)
 {
+    if (patience)
+        siblings_free(patience->siblings);
     return alloc_free(patience);
 }

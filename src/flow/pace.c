@@ -1,6 +1,6 @@
 /*
- * Replays at the recorded pace: an event is due as long after the replay's begin as it came after the answer's. One
- * timer for all who wait.
+ * Replays at the recorded pace: an event is due as long after the replay's begin as it came after the answer's. And
+ * pages that tell more every so often. One timer for all who wait.
  */
 #include "flow/exchange.h"
 
@@ -66,6 +66,14 @@ static bool replays(struct exchange *x)
            (x->memory.outcome != MEMORY_BYPASS && transcript_facts(x->transcript).recalled);
 }
 
+void paces_set(struct paces *paces, struct exchange *x, uint64_t due_ms)
+{
+    x->pace_due_ms = due_ms;
+    list_remove(&x->pacing);
+    list_append(&paces->waiting, &x->pacing);
+    arm(paces, due_ms);
+}
+
 bool paces_wait(struct paces *paces, struct exchange *x)
 {
     uint64_t now;
@@ -82,8 +90,7 @@ bool paces_wait(struct paces *paces, struct exchange *x)
     x->pace_due_ms = x->pace_from_ms + at_ms;
     if (x->pace_due_ms <= now)
         return false;
-    list_append(&paces->waiting, &x->pacing);
-    arm(paces, x->pace_due_ms);
+    paces_set(paces, x, x->pace_due_ms);
     return true;
 }
 

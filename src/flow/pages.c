@@ -1,8 +1,10 @@
 /*
- * What is answered without asking anyone: health, readiness, metrics, the list of models.
+ * What is answered without asking anyone: health, readiness, the list of models.
  */
 #include "flow/exchange.h"
 
+#include "flow/metrics_page.h"
+#include "flow/status.h"
 #include "json/json_write.h"
 
 static enum verdict send_page(struct exchange *x, unsigned status, const char *content_type, struct buffer *body)
@@ -20,18 +22,6 @@ static enum verdict health_page(struct exchange *x, bool good)
     buffer_append_text(&body, good ? "ok\n" : "shutting down\n");
     x->quiet = true;
     return send_page(x, good ? 200 : 503, "text/plain; charset=utf-8", &body);
-}
-
-static enum verdict metrics_page(struct exchange *x)
-{
-    struct flow_shared *shared = x->flow->shared;
-    struct buffer body;
-
-    buffer_init(&body);
-    metrics_write(shared->sets, shared->set_count, &body);
-    cache_metrics_write(x->flow, &body);
-    x->quiet = true;
-    return send_page(x, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
 }
 
 /* --- models --- */
@@ -127,7 +117,7 @@ static enum verdict no_method(struct exchange *x)
 
 enum verdict page_step(struct exchange *x)
 {
-    if (x->body_failed)
+    if (x->body_failed && !x->head_sent)
         return exchange_refuse_text(x, x->body_failure, x->body_message);
     if (!x->endpoint)
         return no_path(x);
@@ -151,6 +141,12 @@ enum verdict page_step(struct exchange *x)
         return own_usage_page(x);
     case ENDPOINT_ALL_USAGE:
         return all_usage_page(x);
+    case ENDPOINT_STATUS:
+        return status_page(x);
+    case ENDPOINT_STATUS_JSON:
+        return status_json_page(x);
+    case ENDPOINT_STATUS_EVENTS:
+        return status_feed(x);
     default:
         return STEP_NEXT;
     }

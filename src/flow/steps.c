@@ -1,12 +1,14 @@
 /*
  * The walk of one request, top to bottom. Reading this list tells the product.
  *
+ *   room      is there room in the log for what becomes of it?
  *   authenticate  who asks?
  *   page      is it a page, or a path we do not serve?
  *   body      wait for the whole question
  *   recognise a question heard before, word for word, may be answered from memory at once
  *   understand  the client's language -> chat_request
  *   choose    model -> backends that can do what is asked, steering included
+ *   explain   a dry run ends here: what would be done is told
  *   look      heard before? then nobody need be asked, and that is cheaper
  *   limit     may this one ask so much?
  *   claim     heard before? hit and join go straight on to deliver
@@ -17,9 +19,6 @@
  */
 #include "flow/admission.h"
 
-#include "base/clock.h"
-
-#include <ctype.h>
 
 static enum verdict body_step(struct exchange *x)
 {
@@ -63,6 +62,8 @@ static enum verdict understand_step(struct exchange *x)
         return refuse_json(x, r);
     if (x->endpoint->kind == ENDPOINT_PASS)
         return STEP_NEXT;
+    if (x->endpoint->kind == ENDPOINT_EXPLAIN && explain_door(x) != STEP_NEXT)
+        return STEP_REPLY;
     r = x->dialect->understand(&question->request, &question->doc, x->endpoint->operation, &question->arena,
                                &failure);
     return r < 0 ? exchange_refuse(x, &failure) : STEP_NEXT;
@@ -91,102 +92,61 @@ static enum verdict settle_step(struct exchange *x)
     return STEP_NEXT;
 }
 
-/* What a client may have put into a path, a name or an id, fit for a line. */
-static void append_safe(struct buffer *out, struct bytes text)
-{
-    size_t size = text.size < 200 ? text.size : 200;
-    char *to = buffer_reserve(out, size);
-
-    for (size_t i = 0; i < size; i++) {
-        unsigned char byte = (unsigned char)text.data[i];
-
-        to[i] = byte > ' ' && byte < 0x7f && byte != '"' && byte != '\\' ? (char)byte : '?';
-    }
-    out->size += size;
-}
-
-static void append_field(struct buffer *out, const char *name, struct bytes text)
-{
-    buffer_append_text(out, name);
-    append_safe(out, text.size ? text : BYTES("-"));
-}
-
-/* A name of our own, in lower case. */
-static void append_word(struct buffer *out, const char *name, const char *word)
-{
-    buffer_append_text(out, name);
-    for (; *word; word++)
-        buffer_append_char(out, (char)tolower((unsigned char)*word));
-}
-
-static void append_number(struct buffer *out, const char *name, uint64_t value)
-{
-    buffer_append_text(out, name);
-    buffer_append_u64(out, value);
-}
-
-/* Microseconds as milliseconds, three digits behind the point. */
-static void append_ms(struct buffer *out, const char *name, uint64_t us)
-{
-    char thousandths[4] = {'.', (char)('0' + us / 100 % 10), (char)('0' + us / 10 % 10), (char)('0' + us % 10)};
-
-    append_number(out, name, us / 1000);
-    buffer_append(out, (struct bytes){thousandths, sizeof(thousandths)});
-}
-
-static enum verdict record_step(struct exchange *x)
-{
-    struct buffer *out = &x->flow->lines.text;
-    struct transcript_facts facts = x->transcript ? transcript_facts(x->transcript) : (struct transcript_facts){0};
-    uint64_t now = clock_us();
-
-    if (x->quiet)
-        return STEP_NEXT;
-    buffer_append_text(out, "request id=");
-    buffer_append(out, (struct bytes){x->id, sizeof(x->id)});
-    append_field(out, " client=", x->peer);
-    append_field(out, " client_id=", x->client_id);
-    append_field(out, " dialect=", bytes_of(x->dialect->name));
-    append_field(out, " method=", x->method);
-    append_field(out, " path=", x->path);
-    append_field(out, " model=", x->question ? x->question->request.model : BYTES_NONE);
-    append_field(out, " backend=", facts.backend);
-    append_number(out, " status=", x->status);
-    append_word(out, " outcome=", x->outcome);
-    append_word(out, " reason=", x->reason ? x->reason : "-");
-    append_number(out, " bytes_in=", x->body_counted);
-    append_number(out, " bytes_out=", x->bytes_out);
-    append_number(out, " events=", x->reader.taken);
-    append_ms(out, " ttft_ms=", x->first_us ? x->first_us - x->began_us : 0);
-    append_ms(out, " total_ms=", now - x->began_us);
-    append_number(out, " attempts=", x->memory.outcome == MEMORY_HIT ? 0 : facts.attempts);
-    append_word(out, " cache=", memory_outcome_name(x));
-    buffer_append_char(out, '\n');
-    return STEP_NEXT;
-}
-
-enum { UNDERSTAND = 4, LIMIT = 7, DELIVER = 10, SETTLE = 11 };
-
-static enum verdict (*const steps[])(struct exchange *x) = {
-    authenticate_step,
-    page_step,
-    body_step,
-    recognise_step,
-    [UNDERSTAND] = understand_step,
-    choose_step,
-    look_step,
-    [LIMIT] = limit_step,
-    claim_step,
-    ask_step,
-    [DELIVER] = deliver_step,
-    [SETTLE] = settle_step,
-    record_step,
+enum {
+    ROOM,
+    AUTHENTICATE,
+    PAGE,
+    BODY,
+    RECOGNISE,
+    UNDERSTAND,
+    CHOOSE,
+    EXPLAIN,
+    LOOK,
+    LIMIT,
+    CLAIM,
+    ASK,
+    DELIVER,
+    SETTLE,
+    RECORD,
+    STEPS,
 };
 
-const unsigned steps_count = ARRAY_SIZE(steps), steps_understand = UNDERSTAND, steps_limit = LIMIT,
+static const struct {
+    const char *name;
+    enum verdict (*run)(struct exchange *x);
+    enum phase phase;           /* whose part of the time it takes */
+} steps[STEPS] = {
+    [ROOM] = {"room", log_room_step, PHASE_AUTH},
+    [AUTHENTICATE] = {"authenticate", authenticate_step, PHASE_AUTH},
+    [PAGE] = {"page", page_step, PHASE_AUTH},
+    [BODY] = {"body", body_step, PHASE_BODY},
+    [RECOGNISE] = {"recognise", recognise_step, PHASE_CLAIM},
+    [UNDERSTAND] = {"understand", understand_step, PHASE_PARSE},
+    [CHOOSE] = {"choose", choose_step, PHASE_PARSE},
+    [EXPLAIN] = {"explain", explain_step, PHASE_PARSE},
+    [LOOK] = {"look", look_step, PHASE_CLAIM},
+    [LIMIT] = {"limit", limit_step, PHASE_LIMIT},
+    [CLAIM] = {"claim", claim_step, PHASE_CLAIM},
+    [ASK] = {"ask", ask_step, PHASE_CLAIM},
+    [DELIVER] = {"deliver", deliver_step, PHASE_ANSWER},
+    [SETTLE] = {"settle", settle_step, PHASE_ANSWER},
+    [RECORD] = {"record", record_step, PHASE_ANSWER},
+};
+
+const unsigned steps_count = STEPS, steps_body = BODY, steps_understand = UNDERSTAND, steps_limit = LIMIT,
                steps_deliver = DELIVER, steps_settle = SETTLE;
+
+const char *steps_name(unsigned at)
+{
+    return steps[at].name;
+}
+
+enum phase steps_phase(unsigned at)
+{
+    return steps[at].phase;
+}
 
 enum verdict steps_run(struct exchange *x)
 {
-    return steps[x->at](x);
+    return steps[x->at].run(x);
 }

@@ -82,7 +82,8 @@ struct transfer {
     CURL *easy;
     struct buffer path;
     const struct curl_slist *headers;
-    struct curl_slist *own_header;  /* in front of the target's list, for one request; or NULL */
+    struct curl_slist *own_headers; /* in front of the target's list, for one request; or NULL */
+    struct curl_slist *own_end;     /* where the target's list begins behind them */
     bool is_get, is_fresh;
     struct curl_slist *resolve; /* given for this request, or NULL */
     uint32_t address_version;   /* of the address in `resolve` */
@@ -98,7 +99,7 @@ struct transfer {
     unsigned interim; /* 1xx answers so far */
     unsigned status;
     size_t header_bytes;
-    uint64_t connected_at;
+    uint64_t connected_at, connected_us;
     int result;
 
     /* Header values worth keeping, cut when longer. */
@@ -123,8 +124,9 @@ struct transfer *transfer_take(struct transfer_target *target);
 void transfer_give_back(struct transfer *transfer);
 /* An idle one that is in no list. */
 void transfer_free(struct transfer *transfer);
-/* A list of one header with KEY in it, for set_headers(). */
-struct curl_slist *transfer_key_header(struct bytes key);
+/* The list for REQUEST: HEADERS, and in front of them what is this request's own. */
+struct curl_slist *transfer_own_headers(struct transfer *transfer, const struct transfer_request *request,
+                                        struct curl_slist *headers);
 void transfer_set_callbacks(struct transfer *transfer);
 
 /* outcome.c: sets `result`, and `reason` unless it is 0. */

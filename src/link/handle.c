@@ -67,38 +67,61 @@ static struct transfer *transfer_new(struct transfer_target *target)
     return transfer;
 }
 
-struct curl_slist *transfer_key_header(struct bytes key)
+static struct curl_slist *header_before(struct curl_slist *list, struct bytes name_and_colon, struct bytes value)
 {
-    struct curl_slist *list;
+    struct curl_slist *header;
     struct buffer text;
 
     buffer_init(&text);
-    buffer_append(&text, BYTES("Authorization: Bearer "));
-    buffer_append(&text, key);
+    buffer_append(&text, name_and_colon);
+    buffer_append(&text, value);
     buffer_append_char(&text, '\0');
-    list = curl_slist_append(NULL, text.data);
-    assert(list);
+    header = curl_slist_append(NULL, text.data);
+    assert(header);
+    header->next = list;
     explicit_bzero(text.data, text.size);
     buffer_deinit(&text);
+    return header;
+}
+
+struct curl_slist *transfer_own_headers(struct transfer *transfer, const struct transfer_request *request,
+                                        struct curl_slist *headers)
+{
+    struct curl_slist *list = headers;
+
+    if (request->tracestate.size)
+        list = header_before(list, BYTES("tracestate: "), request->tracestate);
+    if (request->traceparent.size)
+        list = header_before(list, BYTES("traceparent: "), request->traceparent);
+    if (request->key.size)
+        list = header_before(list, BYTES("Authorization: Bearer "), request->key);
+    transfer->own_headers = list;
+    transfer->own_end = headers;
     return list;
 }
 
-static void drop_key_header(struct transfer *transfer)
+static void drop_own_headers(struct transfer *transfer)
 {
-    struct curl_slist *own = transfer->own_header;
+    struct curl_slist *own = transfer->own_headers;
 
     if (!own)
         return;
-    SET(transfer->easy, CURLOPT_HTTPHEADER, own->next);
-    transfer->headers = own->next;
-    transfer->own_header = own->next = NULL;
-    explicit_bzero(own->data, strlen(own->data));
-    curl_slist_free_all(own);
+    SET(transfer->easy, CURLOPT_HTTPHEADER, transfer->own_end);
+    transfer->headers = transfer->own_end;
+    transfer->own_headers = NULL;
+    while (own != transfer->own_end) {
+        struct curl_slist *next = own->next;
+
+        own->next = NULL;
+        explicit_bzero(own->data, strlen(own->data));
+        curl_slist_free_all(own);
+        own = next;
+    }
 }
 
 void transfer_free(struct transfer *transfer)
 {
-    drop_key_header(transfer);
+    drop_own_headers(transfer);
     curl_easy_cleanup(transfer->easy);
     curl_slist_free_all(transfer->resolve);
     buffer_deinit(&transfer->path);
@@ -129,7 +152,7 @@ void transfer_give_back(struct transfer *transfer)
     target->live--;
     loop->running--;
     transfer->state = TRANSFER_IDLE;
-    drop_key_header(transfer);
+    drop_own_headers(transfer);
     if (loop->idle_handles >= loop->idle_limit) {
         transfer_free(transfer);
         return;

@@ -13,6 +13,7 @@
 #include "link/curl_private.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -159,6 +160,7 @@ static int on_request(void *data, char *remote, char *local, int remote_port, in
     transfer->asked = true;
     transfer->reused = !transfer->opened;
     transfer->connected_at = uv_now(target->loop->uv);
+    transfer->connected_us = clock_us();
     if (transfer->resolve)
         target->told_version = transfer->address_version;
     return CURL_PREREQFUNC_OK;
@@ -295,11 +297,8 @@ static void set_headers(struct transfer *transfer, const struct transfer_request
     int kind = request->get ? HEADERS_GET : request->event_stream ? HEADERS_ASK_STREAM : HEADERS_ASK;
     struct curl_slist *headers = transfer->target->headers[kind];
 
-    if (request->key.size) {
-        transfer->own_header = transfer_key_header(request->key);
-        transfer->own_header->next = headers;
-        headers = transfer->own_header;
-    }
+    if (request->key.size || request->traceparent.size)
+        headers = transfer_own_headers(transfer, request, headers);
     if (headers != transfer->headers)
         SET(transfer->easy, CURLOPT_HTTPHEADER, headers);
     transfer->headers = headers;
@@ -330,7 +329,7 @@ static void forget_last_request(struct transfer *transfer)
     transfer->in_block = transfer->head_given = false;
     transfer->interim = transfer->status = 0;
     transfer->header_bytes = 0;
-    transfer->connected_at = 0;
+    transfer->connected_at = transfer->connected_us = 0;
     transfer->result = 0;
     transfer->reason[0] = '\0';
 }
@@ -413,4 +412,9 @@ bool transfer_connected(const struct transfer *transfer)
 uint64_t transfer_connected_at(const struct transfer *transfer)
 {
     return transfer->connected_at;
+}
+
+uint64_t transfer_connected_us(const struct transfer *transfer)
+{
+    return transfer->connected_us;
 }

@@ -45,6 +45,7 @@ struct transfer_request {
     bool fresh;             /* do not use a pooled connection */
     bool event_stream;      /* Accept: text/event-stream */
     struct bytes key;       /* sent as this request's own Authorization: Bearer; none: the target's */
+    struct bytes traceparent, tracestate;   /* sent as they are (no control bytes in them); none: not */
 };
 
 struct transfer_head {
@@ -74,3 +75,5 @@ void transfer_resume(struct transfer *transfer);
 bool transfer_connected(const struct transfer *transfer);
 /* When that was, as uv_now(); 0: not yet. */
 uint64_t transfer_connected_at(const struct transfer *transfer);
+/* The same on the monotonic clock, in microseconds. */
+uint64_t transfer_connected_us(const struct transfer *transfer);

@@ -249,3 +249,19 @@ enum memo_verdict memo_claim(struct memo *memo, const struct memo_claim *claim, 
     *ret = transcript_ref(reader->transcript);
     return verdict;
 }
+
+enum memo_verdict memo_look(struct memo *memo, const struct memo_claim *claim)
+{
+    struct shard *shard = memo_shard(memo, claim->key);
+    enum memo_verdict verdict = MEMO_NONE;
+    uint64_t now = clock_ms();
+    struct entry *entry;
+
+    uv_mutex_lock(&shard->lock);
+    entry = shard_find(shard, claim->key, memo_name(memo, claim->key));
+    if (entry && entry->epoch == model_epoch(entry->model) && is_good_enough(claim, entry, now) &&
+        (entry->growing || !is_past(entry->expires_ms, now)))
+        verdict = entry->growing ? MEMO_JOIN : MEMO_HIT;
+    uv_mutex_unlock(&shard->lock);
+    return verdict;
+}

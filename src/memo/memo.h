@@ -78,6 +78,10 @@ struct memo_claim {
 enum memo_verdict memo_claim(struct memo *memo, const struct memo_claim *claim, struct reader *reader,
                              void (*wake)(void *data), void *wake_data, struct transcript **ret);
 
+/* What CLAIM with `only` would find, MEMO_LEAD never: nothing is counted, dropped or touched. Its model is not looked
+ * at. */
+enum memo_verdict memo_look(struct memo *memo, const struct memo_claim *claim);
+
 /* --- voiding --- */
 
 /* BACKEND's MODEL (its name there) answers with FINGERPRINT. True: it said another one before, and MODEL's entries are

@@ -58,6 +58,7 @@ static void put_head(struct buffer *out, const struct stored_label *label, const
     put_text(out, facts->fingerprint);
     put_number(out, (uint64_t)facts->prompt_tokens, 8);
     put_number(out, (uint64_t)facts->completion_tokens, 8);
+    put_number(out, facts->finish, 1);
     put_number(out, events, 4);
 }
 
@@ -230,6 +231,15 @@ static bool is_signed(struct digest *digest, struct cursor *cursor)
     return digest_equal(sum, told);
 }
 
+static enum chat_finish take_finish(struct cursor *cursor)
+{
+    unsigned finish = (unsigned)take_number(cursor, 1);
+
+    if (finish >= FINISH_COUNT)
+        cursor->bad = true;
+    return finish < FINISH_COUNT ? (enum chat_finish)finish : FINISH_UNTOLD;
+}
+
 static struct stored take_head(struct cursor *cursor)
 {
     struct stored stored = {0};
@@ -243,6 +253,7 @@ static struct stored take_head(struct cursor *cursor)
     stored.facts.fingerprint = take_text(cursor);
     stored.facts.prompt_tokens = take_tokens(cursor);
     stored.facts.completion_tokens = take_tokens(cursor);
+    stored.facts.finish = take_finish(cursor);
     stored.facts.whole = true;
     stored.events = (uint32_t)take_number(cursor, 4);
     stored.rest = cursor->rest;

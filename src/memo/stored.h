@@ -3,8 +3,8 @@
  * cut, or put under another key is not an answer.
  *
  *   "EMBR" version(1) reserved(3) | digest(32) of all that follows | key(32) tenant(32) stamp(8) made(8) |
- *   backend, model, fingerprint (length 4, bytes each) | prompt and completion tokens (8 each) | events(4) |
- *   each event: kind(1) shape(1) usage(1) reserved(1) at_ms(4) size(4) payload
+ *   backend, model, fingerprint (length 4, bytes each) | prompt and completion tokens (8 each) | finish(1) |
+ *   events(4) | each event: kind(1) shape(1) usage(1) reserved(1) at_ms(4) size(4) payload
  *
  * Numbers are little-endian, what is reserved is zero. The digest is SHA-256, or HMAC-SHA-256 under the configured
  * secret. MADE is the wall clock, milliseconds. TENANT is the digest of the scope the answer may be shared in.
@@ -15,7 +15,7 @@
 #include "base/digest.h"
 #include "chat/transcript.h"
 
-#define STORED_VERSION 1
+#define STORED_VERSION 2
 #define STORED_TEXT_BYTES 256   /* of backend, model and fingerprint, each */
 
 struct stored_label {
@@ -38,7 +38,7 @@ enum {
 /* An answer being read; views of the bytes. */
 struct stored {
     struct stored_label label;
-    struct transcript_facts facts;  /* backend, model, fingerprint, tokens, whole */
+    struct transcript_facts facts;  /* backend, model, fingerprint, tokens, finish, whole */
     uint32_t events;                /* not read yet */
     struct bytes rest;              /* their bytes */
 };

@@ -3,6 +3,8 @@
  */
 #include "record/metrics.h"
 
+#include "record/prometheus.h"
+
 #include <stddef.h>
 
 struct row {
@@ -11,7 +13,7 @@ struct row {
 };
 
 static const struct row rows[] = {
-#define METRICS_ROW(name, kind, help) {#name, kind, help, offsetof(struct metrics, name)},
+#define METRICS_ROW(name, kind, help) {"embergate_" #name, kind, help, offsetof(struct metrics, name)},
     METRICS_TABLE(METRICS_ROW)
 #undef METRICS_ROW
 };
@@ -26,7 +28,6 @@ void metrics_write(struct metrics *const *sets, unsigned count, struct buffer *o
 
             sum += metrics_read((const _Atomic int64_t *)(const void *)(base + rows[i].offset));
         }
-        buffer_printf(out, "# HELP embergate_%s %s\n# TYPE embergate_%s %s\nembergate_%s %lld\n", rows[i].name,
-                      rows[i].help, rows[i].name, rows[i].kind, rows[i].name, (long long)sum);
+        prometheus_single(out, rows[i].name, rows[i].kind, rows[i].help, sum);
     }
 }

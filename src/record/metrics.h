@@ -14,7 +14,7 @@
     X(connections_total, "counter", "Client connections accepted")                                           \
     X(connections_refused_total, "counter", "Client connections turned away at the limit")                   \
     X(exchanges, "gauge", "Requests being worked on")                                                        \
-    X(requests_total, "counter", "Requests whose head was read")                                             \
+    X(requests_begun_total, "counter", "Requests whose head was read")                                       \
     X(requests_refused_total, "counter", "Requests answered with an error of our own")                       \
     X(bad_requests_total, "counter", "Requests refused at the HTTP level")                                   \
     X(streams, "gauge", "Streamed answers being delivered")                                                  \
@@ -50,7 +50,6 @@
     X(limits_closed_total, "counter", "Of these: refused")                                                   \
     X(limits_local_total, "counter", "Of these: decided by the local share")                                 \
     X(limits_dropped_total, "counter", "Settlements that Redis was never told")                              \
-    X(log_lines_dropped_total, "counter", "Request lines lost because nobody took them")                     \
     X(idle_handles, "gauge", "Easy handles on the free lists")
 
 struct metrics {

@@ -216,6 +216,8 @@ static void ask(struct call *call)
         .fresh = request->fresh,
         .event_stream = request->event_stream,
         .key = request->key,
+        .traceparent = request->traceparent,
+        .tracestate = request->tracestate,
     };
 
     call->transfer = transfer_start(call->upstream->target, &wire, &transfer_events, call);
@@ -272,6 +274,11 @@ struct call *call_cancel(struct call *call)
     transfer_cancel(call->transfer);
     list_remove(&call->node);
     return alloc_free(call);
+}
+
+uint64_t call_connected_us(const struct call *call)
+{
+    return call->transfer ? transfer_connected_us(call->transfer) : 0;
 }
 
 void call_hurry(struct call *call, uint32_t ms)

@@ -22,6 +22,7 @@ struct call_request {
     bool event_stream;
     bool fresh;                 /* on a new connection */
     struct bytes key;           /* instead of the backend's own, must stay until the call ended; or none */
+    struct bytes traceparent, tracestate;       /* likewise; or none */
     /* `connect` includes looking up the name; `first_byte` begins with the connection. first_byte 0: only `connect` and
      * `total` count. */
     struct config_timeouts timeouts;
@@ -36,6 +37,8 @@ struct call;
 struct call *call_start(struct upstream *upstream, const struct call_request *request,
                         const struct transfer_events *events, void *data);
 struct call *call_cancel(struct call *call);
+/* When it had its connection, on the monotonic clock, in microseconds; 0: not yet. */
+uint64_t call_connected_us(const struct call *call);
 /* What is left of the answer must come within MS. */
 void call_hurry(struct call *call, uint32_t ms);
 /* While paused the between-bytes timer rests. */

@@ -81,10 +81,12 @@ static void write_logprobs(const struct echo *echo, unsigned from, unsigned to, 
     buffer_append_text(out, "],\"refusal\":null}");
 }
 
-void echo_usage(const struct echo *echo, int64_t *ret_prompt, int64_t *ret_completion)
+void echo_facts(const struct echo *echo, struct transcript_facts *facts)
 {
-    *ret_prompt = echo->prompt_tokens;
-    *ret_completion = (int64_t)echo->tokens.count * echo->choices;
+    facts->prompt_tokens = echo->prompt_tokens;
+    facts->completion_tokens = (int64_t)echo->tokens.count * echo->choices;
+    if (echo->finish)
+        facts->finish = finish_of(bytes_of(echo->finish));
 }
 
 static void write_usage(const struct echo *echo, struct buffer *out)

@@ -28,7 +28,7 @@ struct echo;
 struct echo *echo_start(uv_loop_t *loop, const struct echo_question *question, struct transcript *transcript,
                         void (*ended)(void *data), void *data, struct failure *ret_failure);
 /* What it says it used. */
-void echo_usage(const struct echo *echo, int64_t *ret_prompt, int64_t *ret_completion);
+void echo_facts(const struct echo *echo, struct transcript_facts *facts);
 struct echo *echo_cancel(struct echo *echo);
 /* The transcript has room again. */
 void echo_resume(struct echo *echo);

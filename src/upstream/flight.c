@@ -95,6 +95,8 @@ void flight_send(struct flight *flight, bool fresh)
         .event_stream = flight->stage == STAGE_ANSWER && flight->question->request.stream,
         .fresh = fresh,
         .key = flight_candidate(flight)->backend->pass_through_key ? flight->key : BYTES_NONE,
+        .traceparent = flight->traceparent,
+        .tracestate = flight->tracestate,
         .timeouts = timeouts_of(flight),
     };
 
@@ -126,7 +128,7 @@ static void echo_ended(void *data)
 {
     struct flight *flight = data;
 
-    echo_usage(flight->echo, &flight->facts.prompt_tokens, &flight->facts.completion_tokens);
+    echo_facts(flight->echo, &flight->facts);
     flight->echo = NULL;
     flight_finished(flight);
 }
@@ -199,7 +201,8 @@ static void ask_candidate(struct flight *flight)
 
     flight->facts.backend = candidate->backend->name;
     flight->facts.model = candidate->steering.adapter.size ? candidate->steering.adapter : candidate->upstream_model;
-    flight->talk_deadline = clock_ms() + TALK_MS;
+    flight->asked_us = clock_us();
+    flight->talk_deadline = flight->asked_us / 1000 + TALK_MS;
     if (flight->pass_path.size) {
         flight->stage = STAGE_PASS;
         flight->asked = (struct backend_request){
@@ -221,15 +224,34 @@ static void ask_candidate(struct flight *flight)
 
 /* --- the ends --- */
 
+/* This candidate was asked; FAILURE is what came of it, or NULL. With no more room the last one is replaced. */
+static void note_try(struct flight *flight, const struct failure *failure)
+{
+    struct transcript_facts *facts = &flight->facts;
+    uint64_t us = clock_us() - flight->asked_us;
+
+    if (facts->try_count < TRANSCRIPT_TRIES)
+        facts->try_count++;
+    facts->tries[facts->try_count - 1] = (struct transcript_try){
+        .us = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX,
+        .backend = (uint16_t)flight_candidate(flight)->backend->index,
+        .status = (uint16_t)flight->status,
+        .failed = failure != NULL,
+        .failure = failure ? (uint8_t)failure->kind : 0,
+    };
+}
+
 static void tell_end(struct flight *flight)
 {
     struct transcript_facts *facts = &flight->facts;
 
+    note_try(flight, NULL);
     facts->whole = flight->stage != STAGE_PASS && !(flight->reading && flight->answer.unfit);
     if (flight->reading) {
         facts->prompt_tokens = flight->answer.prompt_tokens;
         facts->completion_tokens = flight->answer.completion_tokens;
         facts->fingerprint = flight->answer.fingerprint;
+        facts->finish = flight->answer.finish;
     }
     facts->made_ms = clock_ms();
     transcript_tell(flight->transcript, facts);
@@ -240,6 +262,7 @@ void flight_finished(struct flight *flight)
     struct transcript *transcript = flight->transcript;
 
     tell_end(flight);
+    flight_note(flight, FLIGHT_FINISHED, NULL);
     settle_bill(flight);
     flight->transcript = NULL;
     if (transcript_status(transcript) == TRANSCRIPT_GROWING)
@@ -296,18 +319,20 @@ void flight_failed(struct flight *flight, const struct failure *failure)
 {
     assert(flight->transcript);
     flight_note(flight, FLIGHT_FAILED, failure);
+    note_try(flight, failure);
     if (flight->call)
         flight_note(flight, FLIGHT_CALL_ENDED, NULL);
     flight->call = call_cancel(flight->call);
     if (may_ask_another(flight, failure)) {
-        flight_note(flight, FLIGHT_FAILOVER, failure);
         logits_free(flight->talk);
         flight->talk = NULL;
         if (move_on(flight)) {
+            flight_note(flight, FLIGHT_FAILOVER, failure);
             ask_candidate(flight);
             return;
         }
     }
+    transcript_tell(flight->transcript, &flight->facts);
     if (transcript_status(flight->transcript) == TRANSCRIPT_GROWING)
         transcript_fail(flight->transcript, failure);
     flight_free(flight);
@@ -352,6 +377,8 @@ void flight_start(struct flight_context *context, const struct flight_plan *plan
     flight->pass_get = plan->pass_get;
     flight->bill = plan->bill;
     flight->key = plan->key;
+    flight->traceparent = plan->traceparent;
+    flight->tracestate = plan->tracestate;
     transcript_set_writer(flight->transcript, &(struct transcript_writer){drained, abandoned, flight});
     ask_candidate(flight);
 }

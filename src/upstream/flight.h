@@ -19,6 +19,7 @@ enum flight_note {
     FLIGHT_CANCELLED,   /* nobody waits any more */
     FLIGHT_RETRIED,     /* a stale pooled connection: the same call once more */
     FLIGHT_FAILED,      /* a call failed; FAILURE says how */
+    FLIGHT_FINISHED,    /* the answer is complete */
     FLIGHT_FAILOVER,    /* the next candidate is asked */
     FLIGHT_PAUSED,      /* the upstream is held back for a slow reader */
     FLIGHT_REACHED,     /* the backend began to answer, whatever it says */
@@ -66,6 +67,7 @@ struct flight_plan {
     bool pass_get;
     struct bytes key;               /* what the client showed, in the question's arena, for a backend
                                        that gets it passed through; else none */
+    struct bytes traceparent, tracestate;       /* for the backends, in the question's arena; or none */
     void *bill;                     /* for the context's `settle` when the flight is over; or NULL */
 };
 

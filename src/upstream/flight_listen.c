@@ -246,6 +246,7 @@ static void on_head(void *data, const struct transfer_head *head)
 
     flight_note(flight, FLIGHT_REACHED, NULL);
     flight->status = head->status;
+    flight->facts.connected_us = call_connected_us(flight->call);
     flight->retry_after = arena_copy(&flight->arena, head->retry_after);
     if (encoded) {
         fail(flight, FAIL_UPSTREAM_BAD, "The model server compressed its answer without being asked to.");
@@ -256,6 +257,7 @@ static void on_head(void *data, const struct transfer_head *head)
         bytes_equal_nocase((struct bytes){head->content_type.data, 17}, BYTES("text/event-stream"))) {
         flight->streaming = true;
         listen_init(flight);
+        transcript_tell(flight->transcript, &flight->facts);
         transcript_begin(flight->transcript);
     }
 }

@@ -26,7 +26,8 @@ struct flight {
     enum chat_shape client;
     struct transcript_facts facts;
     void *bill;
-    struct bytes key;
+    struct bytes key, traceparent, tracestate;
+    uint64_t asked_us;              /* the present candidate */
 
     struct flight_candidate *candidates;
     unsigned count, at;

@@ -43,7 +43,7 @@ struct bench {
     uv_thread_t thread;
     const struct world *world;
     enum part part;
-    uint64_t requests, state, good;
+    uint64_t requests, state, good, lines;
     struct digest *digest;
 };
 
@@ -130,8 +130,8 @@ static void take_and_settle(struct bench *bench, uint32_t key, struct admit_time
 
     bench->good += reservation_take(&reservation, scopes, SCOPE_KINDS, &(struct charge){1, 1200, 900}, now, &refusal) == 0;
     if (bench->part >= WITH_HEADERS) {
-        reservation_tightest(scopes, SCOPE_KINDS, QUOTA_REQUESTS, now, &line);
-        reservation_tightest(scopes, SCOPE_KINDS, QUOTA_TOKENS, now, &line);
+        bench->lines += reservation_line(&reservation, QUOTA_REQUESTS, &line) ? line.remaining : 0;
+        bench->lines += reservation_line(&reservation, QUOTA_TOKENS, &line) ? line.remaining : 0;
     }
     reservation_settle(&reservation, &(struct charge){1, 800, 600}, now);
 }

@@ -10,8 +10,8 @@
  *   load json -p PORT -c 64 -d 2 -s -q 1000 ask 1,000 different seeded questions in turn; -q new: none twice
  *
  * Other options: -w warm-up seconds, -P the process whose CPU time is charged, -n stop after exactly so many
- * requests (no warm-up), -k events in each stream, -b bytes of the body, -u the upstream's port, to ask it how many
- * requests came through. One line of key=value goes to stdout.
+ * requests (no warm-up), -k events in each stream, -b bytes of the body, -a the API key to show, -u the upstream's port,
+ * to ask it how many requests came through. One line of key=value goes to stdout.
  */
 #include <getopt.h>
 #include <sys/epoll.h>
@@ -34,7 +34,10 @@ static struct {
     struct question_plan question;
 } options = {
     .connections = 1, .seconds = 1, .warm = 0.3,
-    .question = { .event_rate = 50, .events = 99999999, .body_bytes = 250 },
+    .question = {
+        .key = "sk-bench-0123456789abcdef0123456789abcdef01234567",
+        .event_rate = 50, .events = 99999999, .body_bytes = 250,
+    },
 };
 
 struct conn {
@@ -391,7 +394,7 @@ static void read_options(int argc, char **argv)
         exit(2);
     options.hold = strcmp(argv[1], "hold") == 0;
     options.sse = question->stream = options.hold || strcmp(argv[1], "sse") == 0;
-    while ((letter = getopt(argc - 1, argv + 1, "p:c:d:w:n:r:e:k:b:P:q:su:")) != -1) {
+    while ((letter = getopt(argc - 1, argv + 1, "p:c:d:w:n:r:e:k:b:a:P:q:su:")) != -1) {
         switch (letter) {
         case 'p': question->port = (int)strtol(optarg, NULL, 10); break;
         case 'c': options.connections = (uint32_t)strtoul(optarg, NULL, 10); break;
@@ -402,6 +405,7 @@ static void read_options(int argc, char **argv)
         case 'e': question->event_rate = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'k': question->events = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'b': question->body_bytes = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'a': question->key = optarg; break;
         case 's': question->seeded = true; break;
         case 'u': options.upstream_port = (int)strtol(optarg, NULL, 10); break;
         case 'q':

@@ -47,15 +47,15 @@ void question_init(const struct question_plan *wanted)
     char *body;
 
     plan = *wanted;
-    room = plan.body_bytes + HEAD_BYTES;
+    room = plan.body_bytes + HEAD_BYTES + strlen(plan.key);
     body = must_alloc(room);
     length = write_body(body, room);
-    request = must_alloc(length + HEAD_BYTES);
-    request_length = (size_t)snprintf(request, length + HEAD_BYTES,
+    request = must_alloc(room + HEAD_BYTES);
+    request_length = (size_t)snprintf(request, room + HEAD_BYTES,
         "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: embergate-bench/1\r\n"
-        "Authorization: Bearer sk-bench-0123456789abcdef0123456789abcdef01234567\r\n"
+        "Authorization: Bearer %s\r\n"
         "Accept: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-        plan.port, plan.stream ? "text/event-stream" : "application/json", length, body);
+        plan.port, plan.key, plan.stream ? "text/event-stream" : "application/json", length, body);
     free(body);
     request_nonce = strstr(request, "nonce=");
     if (plan.different)

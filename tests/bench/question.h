@@ -13,6 +13,7 @@
 
 struct question_plan {
     int port;                           /* for the Host line */
+    const char *key;                    /* shown as a Bearer token */
     bool stream, seeded;
     uint32_t body_bytes;
     uint32_t event_rate, events;        /* of a stream */

@@ -4,7 +4,7 @@
 #   tests/bench/run.sh              about five minutes
 #   QUICK=1 tests/bench/run.sh      about 80 seconds: fewer rounds, 2,000 streams, less under callgrind
 #
-# TARGETS="nginx gateway" measures only those; GATEWAY=/path/to/embergate skips the build; ROUNDS=7 changes the
+# TARGETS="nginx gateway" measures only those (limited: the gateway with a key and all limits on); GATEWAY=/path/to/embergate skips the build; ROUNDS=7 changes the
 # rounds; CALLGRIND=0 leaves the instruction counts out; PORT_BASE moves the ports; BUILD is the folder for all that is
 # made. The table goes to stdout.
 set -eu -o pipefail
@@ -12,9 +12,10 @@ set -eu -o pipefail
 . "$(dirname "$0")/lib.sh"
 
 out=$build/results
-targets=(${TARGETS:-direct nginx haproxy bare gateway})
+targets=(${TARGETS:-direct nginx haproxy bare gateway limited})
 port=([direct]=$port_base [nginx]=$((port_base + 1)) [haproxy]=$((port_base + 2)) [bare]=$((port_base + 3))
-      [gateway]=$((port_base + 4)))
+      [gateway]=$((port_base + 4)) [limited]=$((port_base + 5)))
+limited_key=eg-bench-0123456789abcdef0123456789abcdef01234567     # whose digest is in limited.yaml.in
 admin_port=$((port_base + 9))
 
 if [ "$quick" = 1 ]; then
@@ -53,17 +54,27 @@ command_of() {  # target, port, "single": nginx as one process
     bare)    command=("$build/bench/bare_relay" "$2" "$upstream_port") ;;
     gateway) configure gateway.yaml.in "$out/gateway-$2.yaml" "$2"
              command=("$GATEWAY" -c "$out/gateway-$2.yaml") ;;
+    limited) configure limited.yaml.in "$out/limited-$2.yaml" "$2"
+             command=("$GATEWAY" -c "$out/limited-$2.yaml") ;;
     esac
 }
 
+# The arguments of the load generator that TARGET needs besides, in the array `more`.
+more_for() {
+    more=()
+    [ "$1" != limited ] || more=(-a $limited_key)
+}
+
 measure_target() {      # target, round
-    load json_c1   "$1" "$2" json -c 1 -d $t_c1
-    load json_c64  "$1" "$2" json -c 64 -d $t_c64
-    load json_open "$1" "$2" json -c 64 -r 5000 -d $t_open
-    load body_100k "$1" "$2" json -c 16 -b 100000 -d $t_body
-    load sse_500   "$1" "$2" sse -c 500 -e 50 -d $t_sse
-    load first     "$1" "$2" sse -c 1 -k 3 -e 500 -d $t_first
-    [ $t_flat = 0 ] || load sse_flat "$1" "$2" sse -c 50 -e 0 -d $t_flat
+    local more
+    more_for "$1"
+    load json_c1   "$1" "$2" json -c 1 -d $t_c1 "${more[@]}"
+    load json_c64  "$1" "$2" json -c 64 -d $t_c64 "${more[@]}"
+    load json_open "$1" "$2" json -c 64 -r 5000 -d $t_open "${more[@]}"
+    load body_100k "$1" "$2" json -c 16 -b 100000 -d $t_body "${more[@]}"
+    load sse_500   "$1" "$2" sse -c 500 -e 50 -d $t_sse "${more[@]}"
+    load first     "$1" "$2" sse -c 1 -k 3 -e 500 -d $t_first "${more[@]}"
+    [ $t_flat = 0 ] || load sse_flat "$1" "$2" sse -c 50 -e 0 -d $t_flat "${more[@]}"
 }
 
 measure_rounds() {
@@ -87,15 +98,16 @@ memory_of() {   # line of /proc/PID/status, process and its children
 
 # Each in a process of its own that has done nothing yet.
 measure_memory() {
-    local target
+    local target more
     for target in "${targets[@]}"; do
         [ "$target" != direct ] || continue
+        more_for "$target"
         say "memory of $streams streams: $target"
         start "$target"
         sleep 0.5
         echo "case=idle target=$target round=1 rss_kb=$(memory_of VmRSS "${pid[$target]}")" \
              "anon_kb=$(memory_of RssAnon "${pid[$target]}")" >>"$out/raw.txt"
-        load hold "$target" 1 hold -c "$streams" -e 1 -d $t_hold
+        load hold "$target" 1 hold -c "$streams" -e 1 -d $t_hold "${more[@]}"
         stop "$target"
     done
 }
@@ -104,6 +116,7 @@ measure_memory() {
 measure_wrk() {
     local target rate
     for target in "${targets[@]}"; do
+        [ "$target" != limited ] || continue    # wrk shows no key that is known
         rate=$(taskset -c $other_core wrk -t1 -c64 -d1 -s "$here/config/post.lua" \
                    "http://127.0.0.1:${port[$target]}" | sed -n 's/^Requests\/sec: *//p')
         echo "case=wrk target=$target round=1 per_second=$rate" >>"$out/raw.txt"
@@ -111,12 +124,13 @@ measure_wrk() {
 }
 
 callgrind_target() {    # target, place
-    local at=$((port_base + 20 + $2)) short long
-    short=$(callgrind_run "$1" $at json-short true json -c 8 -n 200)
-    long=$(callgrind_run "$1" $at json-long true json -c 8 -n 1000)
+    local at=$((port_base + 20 + $2)) short long more
+    more_for "$1"
+    short=$(callgrind_run "$1" $at json-short true json -c 8 -n 200 "${more[@]}")
+    long=$(callgrind_run "$1" $at json-long true json -c 8 -n 1000 "${more[@]}")
     echo "case=instructions_json target=$1 round=1 each=$(((long - short) / 800))"
-    short=$(callgrind_run "$1" $at sse-short true sse -c 8 -n 8 -e 50 -k 20)
-    long=$(callgrind_run "$1" $at sse-long true sse -c 8 -n 8 -e 50 -k 120)
+    short=$(callgrind_run "$1" $at sse-short true sse -c 8 -n 8 -e 50 -k 20 "${more[@]}")
+    long=$(callgrind_run "$1" $at sse-long true sse -c 8 -n 8 -e 50 -k 120 "${more[@]}")
     echo "case=instructions_event target=$1 round=1 each=$(((long - short) / 800))"
 }
 
@@ -143,7 +157,7 @@ rm -f "$out"/raw.txt "$out"/instructions-*.txt "$out"/callgrind-*
 install_missing nginx:nginx-light haproxy:haproxy wrk:wrk valgrind:valgrind
 build_clients
 build_relay
-if has gateway; then
+if has gateway || has limited; then
     build_gateway
 fi
 

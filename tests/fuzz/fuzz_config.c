@@ -77,12 +77,42 @@ static void check_admission(const struct config *config)
                 bytes_equal(config->listen[i].host, BYTES("::1")));
 }
 
+static void check_sink(const struct config_sink *sink)
+{
+    bool file = sink->kind == CONFIG_SINK_FILE, redis = sink->kind == CONFIG_SINK_REDIS;
+
+    require(sink->kind <= CONFIG_SINK_REDIS && sink->facility < 24);
+    require((file || sink->kind == CONFIG_SINK_SYSLOG) == (sink->path.size && sink->path.data[0] == '/'));
+    require(file || (!sink->rotate_bytes && !sink->rotate_s && !sink->keep && !sink->gzip));
+    require(redis == sink->redis.used && redis == (sink->stream.size > 0));
+    require(redis || sink->length == 0);
+}
+
+static void check_log(const struct config *config)
+{
+    const struct config_log *log = &config->log;
+    const struct config_tracing *tracing = &config->tracing;
+
+    require(log->sink_count <= 8 && log->buffer >= 65536 && log->flush_ms >= 10 && log->block_ms);
+    require(log->bodies > BODIES_UNSAID && log->bodies <= BODIES_FULL && log->body_bytes >= 1024);
+    for (uint32_t i = 0; i < log->sink_count; i++)
+        check_sink(&log->sinks[i]);
+    for (uint32_t i = 0; i < log->redact_field_count; i++)
+        require(log->redact_fields[i].size && !bytes_end_with(log->redact_fields[i], BYTES(".")));
+    for (uint32_t i = 0; i < log->redact_pattern_count; i++)
+        require(log->redact_patterns[i].size);
+    require(tracing->service.size && tracing->sample_ppm <= 1000000);
+    require(tracing->used == (tracing->unix_path.size || (tracing->host.size && tracing->port)));
+    require(!tracing->used || tracing->path.data[0] == '/');
+}
+
 static void check_good(const struct config *config)
 {
     require(config->references == 1 && config->listen_count && config->workers && config->backend_count);
     require(config->limits.low_water < config->limits.high_water);
     check_cache(&config->cache);
     check_admission(config);
+    check_log(config);
     for (uint32_t i = 0; i < config->backend_count; i++) {
         const struct config_backend *backend = &config->backends[i];
 

@@ -21,7 +21,7 @@ struct sum {
     uint8_t bytes[DIGEST_SIZE];
 };
 
-static struct digest *digest;
+static struct digest *digest, *scratch;
 
 static void require(bool good)
 {
@@ -291,6 +291,26 @@ static bool steers(const struct chat_request *request, enum config_kind kind)
            !steering_controller_empty(request->doc, chat_field(request, FIELD_CONTROLLER));
 }
 
+/* The key told is the key made, and told in good JSON. */
+static enum repeat_reason told_key(const struct backend_ask *ask, const uint8_t scope[DIGEST_SIZE], struct sum *ret)
+{
+    enum repeat_reason reason = backend_key(ask, 1, CACHE_ALWAYS, scope, digest, ret->bytes);
+    struct key_parts parts = {.digest = scratch};
+    struct json_doc told;
+    struct buffer out;
+    struct sum sum;
+
+    buffer_init(&out);
+    parts.out = &out;
+    require(backend_key_told(ask, 1, CACHE_ALWAYS, scope, digest, &parts, sum.bytes) == reason);
+    require(reason != REPEAT_YES || memcmp(sum.bytes, ret->bytes, DIGEST_SIZE) == 0);
+    json_doc_init(&told, ((struct json_limits){.depth = 80, .nodes = 100000}));
+    require(out.size == 0 || json_doc_parse(&told, buffer_bytes(&out)) == 0);
+    json_doc_deinit(&told);
+    buffer_deinit(&out);
+    return reason;
+}
+
 static enum repeat_reason key_of(const struct chat_request *request, enum chat_shape client, enum config_kind kind,
                                  struct arena *arena, struct sum *ret)
 {
@@ -309,7 +329,7 @@ static enum repeat_reason key_of(const struct chat_request *request, enum chat_s
 
     if (steers(request, kind))
         steering.controller = json_raw(request->doc, chat_field(request, FIELD_CONTROLLER));
-    return backend_key(&ask, 1, CACHE_ALWAYS, scope, digest, ret->bytes);
+    return told_key(&ask, scope, ret);
 }
 
 static void compare_keys(const struct json_doc *docs[3], const struct client_dialect *door,
@@ -408,6 +428,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (!digest)
         digest = digest_new(BYTES_NONE);
+    if (!scratch)
+        scratch = digest_new(BYTES_NONE);
     memcpy(&random, data, sizeof(random));
     arena_init(&arena);
     json_doc_init(&doc, JSON_LIMITS_DEFAULT);

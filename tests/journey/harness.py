@@ -254,6 +254,18 @@ def question(model="tiny", text="Hello", **more):
 
 # --- the program --------------------------------------------------------------------------------------------------
 
+class Record(dict):
+    """One line of the request log, every value as text: what has nothing to say is "-"."""
+
+    def __init__(self, line):
+        self.raw = json.loads(line)
+        super().__init__({name: value if isinstance(value, str) else json.dumps(value)
+                          for name, value in self.raw.items()})
+
+    def __missing__(self, name):
+        return "-"
+
+
 class Gateway:
     """The real program with a configuration of its own. All keyword arguments go into the YAML file."""
 
@@ -278,6 +290,7 @@ class Gateway:
             with open(self.file, "w", encoding="utf-8") as file:
                 file.write(text or yaml(self.config))
         self.process, self.lines, self.changed = None, [], threading.Condition()
+        self.records = []
         self.addresses, self.admin = [], None
         self.clients = []
         if start:
@@ -289,10 +302,12 @@ class Gateway:
         return [*self.prefix, BINARY, *(["-c", self.file] if self.file else []), *self.arguments]
 
     def start(self):
-        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        self.records = []
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, env=self.environment, cwd=self.folder.name)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        self.readers = [threading.Thread(target=read, daemon=True) for read in (self._read, self._read_log)]
+        for reader in self.readers:
+            reader.start()
         self.wait_line(r"listening on", 30)
         self.wait_for(lambda: self.admin is not None, "the admin address")
         return self
@@ -302,12 +317,18 @@ class Gateway:
             line = raw.decode("utf-8", "replace").rstrip("\n")
             with self.changed:
                 self.lines.append(line)
-                for address in re.findall(r"(?:listening on|admin on|, )\s*((?:[0-9.]+|\[[^\]]+\]):\d+|unix:[^\s,]+)", line) \
-                        if not line.startswith("request ") else []:
+                for address in re.findall(r"(?:listening on|admin on|, )\s*((?:[0-9.]+|\[[^\]]+\]):\d+|unix:[^\s,]+)", line):
                     self._address(line, address)
                 self.changed.notify_all()
         with self.changed:
             self.changed.notify_all()
+
+    def _read_log(self):
+        for raw in self.process.stdout:
+            record = Record(raw)
+            with self.changed:
+                self.records.append(record)
+                self.changed.notify_all()
 
     def _address(self, line, address):
         real = address[5:] if address.startswith("unix:") else (
@@ -329,7 +350,7 @@ class Gateway:
             self.process.kill()
             self.process.wait()
             status = None
-        self.reader.join(10)
+        self._join()
         self.check()
         assert status is not None, f"the gateway did not end within {timeout} s of signal {how}"
         return status
@@ -338,16 +359,29 @@ class Gateway:
         """Start again if the program has died; what it said last, or None."""
         if self.process.poll() is None:
             return None
-        self.reader.join(10)
+        self._join()
         said = "\n".join(self.lines[-60:])
         found = SANITIZER.search("\n".join(self.lines))
         if found:
             said = "\n".join(self.lines)[found.start():found.start() + 4000]
-        self.lines, self.addresses, self.admin = [], [], None
+        self.lines, self.records, self.addresses, self.admin = [], [], [], None
         self.start()
         return f"the gateway died (status {self.process.returncode}):\n{said}"
 
+    def _join(self):
+        for reader in self.readers:
+            reader.join(10)
+
+    def check_log(self):
+        """Every line has the next number, or what is between is told as dropped."""
+        last = 0
+        for record in self.records:
+            first = record.raw["first"] if record["event"] == "dropped" else record.raw["seq"]
+            assert first == last + 1, f"the log goes from {last} to {first}"
+            last = record.raw["seq"]
+
     def check(self):
+        self.check_log()
         text = "\n".join(self.lines)
         found = SANITIZER.search(text)
         assert not found, "sanitizer report:\n" + text[max(0, found.start() - 200):found.start() + 6000]
@@ -436,16 +470,22 @@ class Gateway:
         return next(line for line in reversed(self.lines) if search(line))
 
     def log(self):
-        """The request lines, each as a dict."""
+        """The request lines so far."""
         with self.changed:
-            return [dict(pair.split("=", 1) for pair in line.split(" ")[1:] if "=" in pair)
-                    for line in self.lines if line.startswith("request ")]
+            return [record for record in self.records if "event" not in record]
 
     def wait_record(self, answer_or_id):
-        """The log record of the request that was answered with this x-request-id."""
+        """The log's record of the request that was answered with this x-request-id."""
         name = answer_or_id if isinstance(answer_or_id, str) else answer_or_id.header("x-request-id")
-        self.wait_line(f"^request id={name} ")
+        self.wait_for(lambda: any(record["id"] == name for record in self.records), f"the record of {name}")
         return next(record for record in self.log() if record["id"] == name)
+
+    def wait_event(self, name, true=lambda record: True):
+        """The log's line of another kind."""
+        def found():
+            return [record for record in self.records if record["event"] == name and true(record)]
+        self.wait_for(found, f"a line of {name}")
+        return found()[0]
 
     def memory(self):
         """Anonymous resident bytes."""

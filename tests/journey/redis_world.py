@@ -270,7 +270,7 @@ RAW = {
     "one byte less": lambda value: bulk(value[:-1]),
     "one byte more": lambda value: bulk(value + b"\0"),
     "flipped": lambda value: bulk(flipped(value)),
-    "another version": lambda value: bulk(value[:4] + b"\x02" + value[5:]),
+    "another version": lambda value: bulk(value[:4] + b"\x01" + value[5:]),
     "zeros": lambda value: bulk(bytes(len(value))),
     "large lengths": lambda value: bulk(value[:112] + b"\xff" * 64 + value[176:]),
     "forged": lambda value: bulk(forged(value)),

@@ -90,7 +90,7 @@ def test_metrics_only_on_admin(gateway):
     assert gateway.ask("/metrics").status == 404
     answer = gateway.ask("/metrics", address=gateway.admin)
     assert answer.status == 200 and answer.header("content-type").startswith("text/plain; version=0.0.4")
-    assert "embergate_requests_total" in answer.body.decode()
+    assert "embergate_requests_total{" in answer.body.decode()
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models"])

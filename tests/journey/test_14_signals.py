@@ -151,7 +151,7 @@ def test_p1_a_line_for_every_request(provider):
         cut = [begin(gateway)[1].header("x-request-id") for _ in range(3)]
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.process.wait(10) == 0
-        gateway.reader.join(10)
+        gateway._join()
         ids = [record["id"] for record in gateway.log()]
         for name in done + cut:
             assert ids.count(name) == 1, name

@@ -34,7 +34,7 @@ def test_workers(provider, workers):
             thread.join()
         assert results == [(200, True)] * 160
         gateway.quiet()
-        assert gateway.metric("requests_total") >= 160, "all workers are summed"
+        assert gateway.metric("requests_begun_total") >= 160, "all workers are summed"
 
 
 def test_unix_sockets_on_both_sides(tmp_path):

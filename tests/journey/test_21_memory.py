@@ -59,7 +59,7 @@ def misses_then_hits(gateway, body, path=CHAT):
 def test_a_hit_is_the_miss_byte_for_byte(house, providers, kind, door, stream):
     first, second = misses_then_hits(house, question(kind, mirrored(), temperature=0, stream=stream), door)
     assert first.header("age") is None and second.header("age") == "0"
-    told = {"x-request-id", "x-embergate-cache", "age", "date", "x-pad"}
+    told = {"x-request-id", "x-embergate-cache", "age", "date", "x-pad", "server-timing"}
     assert [one for one in first.headers if one[0] not in told] == [one for one in second.headers if one[0] not in told]
     assert first.header("x-request-id") != second.header("x-request-id")
     assert first.complete and second.complete

@@ -107,9 +107,10 @@ def test_the_first_difference_is_told(provider):
             name = key(gateway.chat(body))
             provider.next(text="the_same_until_there_and_off")
             assert verdict(gateway.chat(body)) == "hit"
-            line = gateway.wait_line(f"audit .*{name}.*different")
-            assert "model=tiny" in line and "backend=one" in line and re.search(r"choice=0 at=15\b", line), line
-            assert "until" not in line, "what was said is nobody's business"
+            told = gateway.wait_event("audit", lambda record: record["cache_key"] == name)
+            assert (told["model"], told["backend"], told["result"]) == ("tiny", "one", "different"), told
+            assert (told["choice"], told["at"]) == ("0", "15"), told
+            assert "until" not in json.dumps(told), "what was said is nobody's business"
 
 
 def test_a_share_of_the_hits(provider):

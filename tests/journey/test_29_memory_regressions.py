@@ -64,8 +64,8 @@ class Stored:
             size, = struct.unpack_from("<I", value, at)
             self.texts.append(value[at + 4:at + 4 + size])
             at += 4 + size
-        self.tokens, (count,) = value[at:at + 16], struct.unpack_from("<I", value, at + 16)
-        at, self.events = at + 20, []
+        self.tokens, (count,) = value[at:at + 17], struct.unpack_from("<I", value, at + 17)     # and the finish
+        at, self.events = at + 21, []
         for _ in range(count):
             *event, size = struct.unpack_from("<BBHII", value, at)
             self.events.append([*event, value[at + 12:at + 12 + size]])

@@ -7,9 +7,9 @@ import threading
 import time
 
 import pytest
-from admit_world import (BUDGET, COST, RATE, Key, entries, error, limited, own_usage, statuses,
-                         tokens_question, until, usage)
-from harness import FAKETIME, Gateway, question
+from admit_world import (BUDGET, COST, RATE, Key, entries, error, free, limited, own_usage, places, statuses,
+                         tokens_question, until, usage, used)
+from harness import FAKETIME, Gateway, backend, question
 from memory_world import Swarm, seeded, verdict
 from redis_world import Redis, Talk, Wire, free_port
 
@@ -202,6 +202,43 @@ def test_asked_at_one_time_and_charged_once(provider, redis):
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------
+
+def test_who_joins_gives_its_place_back(provider, redis):
+    """All of them have a lease of the backend before one of them has begun: those who then join need none."""
+    quota = {"quota": {**SLOW, "requests_burst": 50, "concurrent": 50}}
+    slow = {"now": 0}
+    with Wire(redis, lambda: slow["now"]) as wire, \
+            Several(1, wire, provider, place=quota, cache={"when": "repeatable"}) as (one,), Swarm(one) as swarm:
+        slow["now"] = .3
+        provider.hold()
+        guests = swarm.ask(8, seeded(stream=True))
+        provider.wait_chats(1)
+        one.wait("exchanges", 8)
+        slow["now"] = 0
+        until(lambda: places(one) == {("backend", "one"): 1}, "one place: joins need none")
+        assert used(one, "requests_per_minute", "backend", "one") == 1
+        provider.release()
+        assert statuses(swarm.answers(guests)) == {200: 8} and len(provider.chats()) == 1
+        free(one)
+
+
+def test_a_failover_is_charged_where_it_was_answered(providers, redis):
+    quota = {"quota": {"tokens_per_day": 9000, "concurrent": 5}}
+    second = providers["vllm"]
+    config = {"backends": [backend("one", second, **quota) | {"url": "http://127.0.0.1:1"}, backend("two", second, **quota)],
+              "models": [{"name": "tiny", "backends": ["one", "two"]}], "admission": shared(redis)}
+    with Gateway(**config) as gateway, Swarm(gateway) as swarm:
+        connected(gateway)
+        second.hold()
+        guests = swarm.ask(1, question())
+        second.wait_chats(1)
+        until(lambda: places(gateway) == {("backend", "one"): 0, ("backend", "two"): 1}, "the place to have moved")
+        second.release()
+        assert statuses(swarm.answers(guests)) == {200: 1}
+        free(gateway)
+        until(lambda: [used(gateway, "tokens_per_day", "backend", name) for name in ("one", "two")] == [0, COST],
+              "the charge")
+
 
 def test_pages_tell_what_all_gateways_used(provider, redis):
     key = Key("alice", quota={**SLOW, "requests_burst": 9, "tokens_per_day": 500, "concurrent": 5})

@@ -7,7 +7,7 @@ import time
 import goodfire
 import pytest
 from admit_world import COST, RATE, Key, entries, error, free, limited, places, statuses, usage
-from harness import Gateway, question
+from harness import Gateway, backend, question
 from memory_world import GOODFIRE, Swarm, seeded, until, verdict
 from redis_world import Redis
 
@@ -226,6 +226,31 @@ def test_refused_for_another_reason_in_the_queue(provider):
         assert usage(gateway)[("gateway", "")]["requests_per_minute"]["used"] == 3
 
 
+@pytest.mark.parametrize("stays", ["one", "two"])
+def test_a_place_beside_the_one_that_is_waited_for(providers, stays):
+    """All wait in front of one backend; the place of one STAYS taken, and each place of the other wakes the next."""
+    first, second = providers["openai"], providers["vllm"]
+    limits = {"quota": {"concurrent": 1}, "queue": {"length": 100, "longest": "20s"}}
+    config = {"backends": [backend("one", first, **limits), backend("two", second, **limits)],
+              "models": [{"name": "tiny", "backends": ["one", "two"]}]}
+    with Gateway(**config) as gateway, Swarm(gateway) as swarm:
+        first.hold()
+        second.hold()
+        at_first = swarm.ask(1, question())
+        first.wait_chats(1)
+        at_second = swarm.ask(1, question())
+        second.wait_chats(1)
+        guests = swarm.ask(40, question())
+        waiting(gateway, 40)
+        began = time.monotonic()
+        (second if stays == "one" else first).release()
+        assert statuses(swarm.answers(guests)) == {200: 40}
+        assert time.monotonic() - began < 2, "not one at each look of a tenth of a second"
+        (first if stays == "one" else second).release()
+        assert statuses(swarm.answers(at_first + at_second)) == {200: 2}
+        free(gateway)
+
+
 def test_places_in_two_queues(provider):
     """The model's queue first, then the backend's; all are served and no place is lost."""
     limits = {"quota": {"concurrent": 2}, "queue": {"length": 50, "longest": "20s"}}
@@ -251,6 +276,8 @@ def test_comments_while_waiting(provider):
         answers = swarm.answers(running + guests)
         assert statuses(answers) == {200: 3}
         assert answers[1].text() == WORDS and answers[1].events()[-1] == "[DONE]"
+        assert answers[1].header("x-embergate-queue-position") in ("1", "2")
+        assert int(answers[1].header("x-embergate-queue-wait-ms")) >= 90, "as long as it had waited then"
         free(gateway)
 
 

@@ -2,8 +2,8 @@
  * `embergate cache`: its arguments, what is asked, the table made of the answer, and the whole of it against a server
  * that says one thing.
  */
-#include "cache_command.h"
-#include "cache_table.h"
+#include "command/cache_command.h"
+#include "command/cache_table.h"
 #include "one_answer.h"
 
 #include <setjmp.h>

@@ -3,8 +3,8 @@
  */
 #include "base/random.h"
 #include "config/config.h"
-#include "key_command.h"
-#include "key_file.h"
+#include "command/key_command.h"
+#include "command/key_file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

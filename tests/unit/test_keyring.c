@@ -126,6 +126,39 @@ static void the_snapshots_live_as_long_as_the_ring(void **given)
     keyring_unref(NULL);
 }
 
+static void each_key_has_its_place(void **given)
+{
+    struct config_team teams[] = {{.name = BYTES("red")}, {.name = BYTES("blue")}};
+    struct config_keys *keys = keys_of("k", 3), *more = keys_of("m", 2);
+    struct admit *admit = admit_new();
+    struct keyring *keyring;
+    struct keyring_place place;
+
+    keys->list[0].quota.requests_per_minute = more->list[1].quota.concurrent = 7;
+    keys->list[1].team = BYTES("blue");
+    more->list[1].team = BYTES("red");
+    more->list[0].team = BYTES("elsewhere");
+    memcpy(more->list[0].digest, keys->list[2].digest, DIGEST_SIZE);    /* takes the other's place */
+    keyring = keyring_new(keys, more);
+    place = keyring_place(keyring, &keys->list[0]);
+    assert_true(!place.scope && place.team == KEYRING_NO_TEAM);
+    keyring_attach(keyring, admit, teams, 2);
+    place = keyring_place(keyring, &keys->list[0]);
+    assert_ptr_equal(place.scope, admit_find(admit, SCOPE_OF_KEY, BYTES("k0")));
+    assert_true(place.scope && place.team == KEYRING_NO_TEAM);
+    place = keyring_place(keyring, &keys->list[1]);
+    assert_true(!place.scope && place.team == 1);
+    place = keyring_place(keyring, keyring_find(keyring, keys->list[2].digest));
+    assert_true(!place.scope && place.team == KEYRING_NO_TEAM);
+    place = keyring_place(keyring, &more->list[1]);
+    assert_ptr_equal(place.scope, admit_find(admit, SCOPE_OF_KEY, BYTES("m1")));
+    assert_true(place.scope && place.team == 0);
+    keyring_unref(keyring);
+    admit_free(admit);
+    config_keys_unref(keys);
+    config_keys_unref(more);
+}
+
 static void bearers(void **given)
 {
     static const struct {
@@ -152,6 +185,7 @@ int main(void)
         cmocka_unit_test(a_digest_of_zeros_is_one_too),
         cmocka_unit_test(the_second_file_wins),
         cmocka_unit_test(the_snapshots_live_as_long_as_the_ring),
+        cmocka_unit_test(each_key_has_its_place),
         cmocka_unit_test(bearers),
     };
 

@@ -366,6 +366,48 @@ static void the_tightest(void **given)
     admit_free(admit);
 }
 
+static void assert_line(const struct scope_line *line, const struct scope_line *other)
+{
+    assert_int_equal(line->limit, other->limit);
+    assert_int_equal(line->most, other->most);
+    assert_int_equal(line->used, other->used);
+    assert_int_equal(line->remaining, other->remaining);
+    assert_int_equal(line->reset_ms, other->reset_ms);
+}
+
+/* Of scopes that can be told apart, what the decision saw is what stands there right behind it. */
+static void the_decision_saw_the_tightest(void **given)
+{
+    uint64_t state = 11, now = 5000000;
+    struct admit *admit = admit_new();
+    struct scope *scopes[SCOPE_KINDS];
+    struct reservation reservation = {0};
+    struct scope_line seen, read;
+    struct refusal refusal;
+
+    assert_false(reservation_line(&reservation, QUOTA_REQUESTS, &seen));
+    for (int kind = 0; kind < SCOPE_KINDS; kind++)
+        scopes[kind] = admit_scope(admit, (enum scope_kind)kind, BYTES("x"), &(struct config_quota){
+            .requests_per_minute = 60 + (uint64_t)kind, .requests_burst = 10 + 3 * (uint64_t)kind,
+            .tokens_per_minute = kind == SCOPE_OF_TEAM ? 0 : 6000 + 1000 * (uint64_t)kind});
+    for (int i = 0; i < 3000; i++) {
+        struct charge want = {1, below(&state, 300), 0, false};
+        bool is_refused = reservation_take(&reservation, scopes, SCOPE_KINDS, &want, at_us(now), &refusal) != 0;
+
+        for (int limit = QUOTA_REQUESTS; limit <= QUOTA_TOKENS; limit++) {
+            assert_true(reservation_line(&reservation, (enum quota_limit)limit, &seen));
+            assert_true(reservation_tightest(scopes, SCOPE_KINDS, (enum quota_limit)limit, at_us(now), &read));
+            assert_int_equal(seen.remaining, read.remaining);
+            if (seen.most == read.most)
+                assert_line(&seen, &read);
+        }
+        assert_true(!is_refused || !reservation.held);
+        reservation_settle(&reservation, &(struct charge){0, below(&state, 300), 0, false}, at_us(now));
+        now += below(&state, 1500000);
+    }
+    admit_free(admit);
+}
+
 /* --- budgets --- */
 
 static void a_settlement_belongs_to_its_day(void **given)
@@ -488,6 +530,7 @@ int main(void)
         cmocka_unit_test(all_scopes_or_none),
         cmocka_unit_test(scopes_that_are_not_there),
         cmocka_unit_test(the_tightest),
+        cmocka_unit_test(the_decision_saw_the_tightest),
         cmocka_unit_test(a_settlement_belongs_to_its_day),
         cmocka_unit_test(no_new_budget_for_a_clock_that_steps_back),
         cmocka_unit_test(more_than_a_budget),

@@ -43,7 +43,7 @@ static struct transcript_facts facts(void)
 {
     return (struct transcript_facts){.backend = BYTES("north"), .model = BYTES("l\xc3\xa5ma"),
                                      .fingerprint = BYTES("fp_1"), .prompt_tokens = 12, .completion_tokens = -1,
-                                     .whole = true};
+                                     .finish = FINISH_LENGTH, .whole = true};
 }
 
 static struct transcript *answer(void)
@@ -97,6 +97,7 @@ static void what_goes_in_comes_out(void **state)
     assert_true(bytes_equal(stored.facts.backend, facts().backend));
     assert_true(bytes_equal(stored.facts.model, facts().model));
     assert_true(bytes_equal(stored.facts.fingerprint, facts().fingerprint));
+    assert_int_equal(stored.facts.finish, facts().finish);
     assert_int_equal(stored.facts.prompt_tokens, 12);
     assert_int_equal(stored.facts.completion_tokens, -1);
     assert_true(stored.facts.whole);
@@ -197,7 +198,8 @@ enum {
     AT_FINGERPRINT = AT_MODEL + 4 + 5,
     AT_PROMPT = AT_FINGERPRINT + 4 + 4,
     AT_COMPLETION = AT_PROMPT + 8,
-    AT_COUNT = AT_COMPLETION + 8,
+    AT_FINISH = AT_COMPLETION + 8,
+    AT_COUNT = AT_FINISH + 1,
     AT_EVENT = AT_COUNT + 4,
 };
 
@@ -214,6 +216,7 @@ static void nonsense_that_is_signed_is_none(void **state)
         {"a fingerprint over what follows", AT_FINGERPRINT, BYTES("\x05")},
         {"tokens below -1", AT_PROMPT, BYTES("\xfe\xff\xff\xff\xff\xff\xff\xff")},
         {"tokens far below", AT_COMPLETION, BYTES("\0\0\0\0\0\0\0\x80")},
+        {"an end of no known kind", AT_FINISH, BYTES("\x7f")},
         {"one event more", AT_COUNT, BYTES("\6")},
         {"one event less", AT_COUNT, BYTES("\4")},
         {"very many events", AT_COUNT, BYTES("\xff\xff\xff\xff")},

@@ -1,0 +1,127 @@
+/*
+ * An answer is kept as what it says (chat/answer_text), so a stream and a whole body are told alike, and two answers
+ * can be compared by `embergate log replay`.
+ */
+#include "flow/bodies.h"
+
+#include "base/alloc.h"
+#include "chat/answer_text.h"
+#include "json/json_write.h"
+#include "record/redact.h"
+
+/* What is gathered of one answer. */
+struct said {
+    struct answer_text text;
+    struct buffer raw;          /* logits, and what is passed through: as it is */
+    uint64_t bytes;
+    bool cut;                   /* it was longer than any answer may be */
+};
+
+static enum config_bodies bodies_of(const struct exchange *x)
+{
+    const struct config_model *model = x->route.model;
+
+    if (x->key && x->key->bodies != BODIES_UNSAID)
+        return x->key->bodies;
+    if (model && model->bodies != BODIES_UNSAID)
+        return model->bodies;
+    return x->flow->config->log.bodies;
+}
+
+bool bodies_wanted(const struct exchange *x)
+{
+    return x->question && x->flow->source && bodies_of(x) != BODIES_NONE;
+}
+
+void bodies_add(struct exchange *x, const struct chat_event *event)
+{
+    if (!x->said) {
+        x->said = ALLOC_NEW(struct said);
+        answer_text_init(&x->said->text);
+        buffer_init(&x->said->raw);
+    }
+    x->said->bytes += event->payload.size;
+    if (x->said->bytes > x->flow->config->limits.answer_bytes) {
+        x->said->cut = true;
+        return;
+    }
+    if (event->kind >= EVENT_LOGITS)
+        buffer_append(&x->said->raw, event->payload);
+    else
+        answer_text_add(&x->said->text, event, &x->flow->doc);
+}
+
+static void write_choices(const struct answer_text *text, struct buffer *out)
+{
+    buffer_append_text(out, "{\"choices\":[");
+    for (uint32_t i = 0; i < text->count; i++) {
+        buffer_append_text(out, i ? ",{" : "{");
+        json_write_member_i64(out, "index", i);
+        json_write_member_string(out, "content", buffer_bytes(&text->choices[i].content));
+        json_write_member_string(out, "rest", buffer_bytes(&text->choices[i].rest));
+        json_write_member_raw(out, "ended", text->choices[i].ended ? BYTES("true") : BYTES("false"));
+        buffer_append_char(out, '}');
+    }
+    buffer_append_text(out, "]}");
+}
+
+static struct bytes hash_of(struct exchange *x, struct bytes text)
+{
+    uint8_t digest[DIGEST_SIZE];
+    char *hex = arena_alloc(&x->arena, 2 * DIGEST_SIZE);
+
+    digest_begin(x->flow->plain);
+    digest_add(x->flow->plain, text);
+    digest_end(x->flow->plain, digest);
+    digest_hex(digest, hex);
+    return (struct bytes){hex, 2 * DIGEST_SIZE};
+}
+
+static struct bytes redacted(struct exchange *x, struct bytes text, bool *ret_cut)
+{
+    struct flow *flow = x->flow;
+    struct bytes copy;
+
+    buffer_clear(&flow->front, 1 << 20);
+    redact_write(flow->redact, text, &flow->doc, flow->config->log.body_bytes, &flow->front, ret_cut);
+    copy = arena_copy(&x->arena, buffer_bytes(&flow->front));
+    return copy;
+}
+
+static void tell_answer(struct exchange *x, struct record *record, bool full)
+{
+    struct bytes text = buffer_bytes(&x->said->raw);
+
+    buffer_clear(&x->flow->out, 1 << 20);
+    if (text.size == 0) {
+        write_choices(&x->said->text, &x->flow->out);
+        text = buffer_bytes(&x->flow->out);
+    }
+    if (!x->said->cut)
+        record->answer_hash = hash_of(x, text);
+    if (full)
+        record->answer_body = redacted(x, text, &record->answer_cut);
+    record->answer_cut = record->answer_cut || x->said->cut;
+}
+
+void bodies_tell(struct exchange *x, struct record *record)
+{
+    bool full = bodies_of(x) == BODIES_FULL;
+
+    if (x->question->body.size) {
+        record->request_hash = hash_of(x, buffer_bytes(&x->question->body));
+        if (full)
+            record->request_body = redacted(x, buffer_bytes(&x->question->body), &record->request_cut);
+    }
+    if (x->said)
+        tell_answer(x, record, full);
+}
+
+void bodies_forget(struct exchange *x)
+{
+    if (!x->said)
+        return;
+    answer_text_deinit(&x->said->text);
+    buffer_deinit(&x->said->raw);
+    x->said = alloc_free(x->said);
+}

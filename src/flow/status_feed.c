@@ -1,0 +1,110 @@
+/*
+ * The numbers once a second, for as long as somebody looks. An exchange that never leaves the page step: it waits among
+ * the paced for its next second, and comes again.
+ *
+ * An event is left out while the one before is still unsent, so a slow reader costs one event of memory. The feed goes
+ * on while the gateway drains (its readiness says so) and ends with the administration's listener. It is no stream of
+ * the metrics: those are answers. And it is as complete as it will ever be from the first event on, so a client that
+ * leaves has left nothing unfinished; its exchange ends when the next event is due.
+ */
+#include "flow/status.h"
+
+#include "base/clock.h"
+#include "entry/http_out.h"
+#include "flow/deliver_frame.h"
+
+#define FEEDS_MOST 32
+#define EVERY_MS 1000
+
+static unsigned feeds(const struct flow *flow)
+{
+    unsigned count = 0;
+
+    LIST_EACH(&flow->exchanges, node) {
+        const struct exchange *x = LIST_ENTRY(node, struct exchange, link);
+
+        count += x->endpoint && x->endpoint->kind == ENDPOINT_STATUS_EVENTS && x->head_sent && x->conn;
+    }
+    return count;
+}
+
+static void write_head(struct exchange *x, struct buffer *out)
+{
+    struct http_head head = {
+        .status = 200,
+        .minor = x->minor,
+        .content_type = "text/event-stream; charset=utf-8",
+        .chunked = x->minor > 0,
+        .until_close = x->minor == 0,
+        .close = true,
+        .event_stream = true,
+        .request_id = {x->id, sizeof(x->id)},
+    };
+
+    x->status = head.status;
+    x->head_sent = true;
+    http_out_head(&head, out);
+}
+
+static void send_event(struct exchange *x)
+{
+    struct buffer *text = &x->flow->out, *front = &x->flow->front;
+    struct bytes parts[3];
+
+    buffer_clear(text, 1 << 20);
+    front->size = 0;
+    if (!x->head_sent) {
+        write_head(x, front);
+        buffer_append_text(text, "retry: 2000\n");
+    }
+    buffer_append_text(text, "id: ");
+    buffer_append_u64(text, clock_wall_ms());
+    buffer_append_text(text, "\ndata: ");
+    status_write(x->flow, text);
+    buffer_append_text(text, "\n\n");
+    if (x->minor > 0) {
+        buffer_append_hex(front, text->size);
+        buffer_append_text(front, "\r\n");
+    }
+    parts[0] = buffer_bytes(front);
+    parts[1] = buffer_bytes(text);
+    parts[2] = x->minor > 0 ? BYTES("\r\n") : BYTES_NONE;
+    frame_send(x, parts, ARRAY_SIZE(parts));
+    x->written = true;
+    text->size = 0;
+}
+
+/* In order, but the gateway's end waits for nobody: neither for the slow nor for those who do not hang up. */
+static enum verdict end(struct exchange *x)
+{
+    struct conn *conn = x->conn;
+
+    if (x->minor > 0)
+        frame_send(x, (struct bytes[]){BYTES("0\r\n\r\n")}, 1);
+    x->conn = NULL;
+    conn_set_owner(conn, NULL);
+    if (conn_unsent(conn))
+        conn_cut(conn);
+    else
+        conn_finish(conn, false);
+    if (x->body_failure == FAIL_DRAINING)
+        conn_end_all(&x->flow->conns);
+    return STEP_DONE;
+}
+
+enum verdict status_feed(struct exchange *x)
+{
+    if (!x->head_sent && feeds(x->flow) >= FEEDS_MOST)
+        return exchange_refuse_text(x, FAIL_OVERLOADED, "Too many status pages are open already.");
+    if (!x->conn)
+        return STEP_DONE;
+    if (x->body_failed)
+        return end(x);
+    if (!list_empty(&x->pacing))
+        return STEP_WAIT;
+    x->quiet = true;
+    if (conn_unsent(x->conn) == 0)
+        send_event(x);
+    paces_set(x->flow->paces, x, clock_ms() + EVERY_MS);
+    return STEP_WAIT;
+}

@@ -1,0 +1,33 @@
+/*
+ * One log file that is being written: opened, opened again, closed under another name.
+ */
+#pragma once
+
+#include "base/bytes.h"
+
+#include <sys/types.h>
+
+struct log_file {
+    const char *path;
+    int descriptor;             /* -1: not open */
+    bool regular;               /* else a pipe or a device: never rotated, its size means nothing */
+    bool torn;                  /* it does not end with a newline: somebody was killed here */
+    dev_t device;
+    ino_t inode;
+    uint64_t size;
+    uint64_t began_ms;          /* monotonic: when it was new */
+    uint64_t closed_ms;         /* wall: in the name it was closed under last */
+};
+
+/* 0, or a negative errno, and *FILE is as it was. One that was open is closed. */
+int log_file_open(struct log_file *file, const char *path);
+void log_file_close(struct log_file *file);
+/* What is at its path is not what is written any more. */
+bool log_file_moved(const struct log_file *file);
+/* Closed under a name of the moment, and a new one begun. 0, or a negative errno, and the old one is written on. */
+int log_file_rotate(struct log_file *file);
+
+/* As much of LINES as there is room for, up to the end of a line; the caller begins with the next one. *PARTIAL bytes
+ * of the first line are in the file already, and it is left behind likewise: only where a half line could not be taken
+ * back. 0, or why not all: a negative errno, -EAGAIN for a pipe that is full. */
+int log_file_write(struct log_file *file, struct bytes lines, size_t *partial, size_t *ret_taken);

@@ -1,0 +1,270 @@
+"""`embergate log`: a request log read while it grows and after, counted, checked, and asked again."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from harness import BINARY, PATIENCE, Gateway, backend, echo, question
+
+
+def log(*arguments, given=None, environment=None):
+    """`embergate log ...`: (exit status, stdout, stderr)."""
+    done = subprocess.run([BINARY, "log", *map(str, arguments)], input=given, capture_output=True, text=True, timeout=60,
+                          check=False, env={**os.environ, **(environment or {})})
+    return done.returncode, done.stdout, done.stderr
+
+
+def line(seq, second=0, **more):
+    minute, rest = divmod(second, 60)
+    stamp = f"2026-11-23T07:{45 + int(minute):02}:{int(rest):02}.{round(rest % 1 * 1000):03}Z"
+    return json.dumps({"seq": seq, "time": stamp, "id": f"req_{seq}", "model": "tiny", "status": 200, "outcome": "ok",
+                       "total_ms": 5.0, **more}, separators=(",", ":")) + "\n"
+
+
+def numbers(text):
+    return [int(one) for one in text.split()]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+def test_rotated_and_compressed_files_are_one_log(tmp_path):
+    (tmp_path / "requests.log").write_text("".join(line(n, n) for n in range(21, 31)))
+    (tmp_path / "requests.log.2").write_text("".join(line(n, n) for n in range(11, 21)))
+    with gzip.open(tmp_path / "requests.log.1", "wt") as file:      # by its content, not by its name
+        file.write("".join(line(n, n) for n in range(1, 11)))
+    files = sorted(tmp_path.iterdir())
+    status, out, err = log("show", "--fields", "seq", *files)
+    assert (status, numbers(out), err) == (0, list(range(1, 31)), "")
+    assert numbers(log("tail", "-n", 12, "--fields", "seq", *files)[1]) == list(range(19, 31))
+    assert log("check", *files)[:2] == (0, "30 lines\n1 run of the gateway\nunbroken\n")
+    assert log("check", files[0], files[2])[0] == 0 and log("check", files[0], files[1])[0] == 1
+    assert log("show", "--fields", "seq", "-", given=line(7))[1] == "7\n"
+
+
+def test_what_is_asked_for_is_shown(tmp_path):
+    path = tmp_path / "requests.log"
+    path.write_text(line(1, 1) + line(2, 2, status=429, key="alice") + line(3, 3, status=503, total_ms=900.5, key="bob")
+                    + "half a li")
+    for filters, wanted in [((), [1, 2, 3]), (("--status", "4xx,503"), [2, 3]), (("--key", "alice"), [2]),
+                            (("--min-ms", "900"), [3]), (("--since", "2026-11-23T07:45:02Z"), [2, 3]),
+                            (("--until", "2026-11-23T08:45:02+01:00"), [1]), (("--id", "req_3"), [3])]:
+        status, out, err = log("show", "--fields", "seq", *filters, path)
+        assert (status, numbers(out), err) == (0, wanted, "1 line could not be read\n"), filters
+    rows = log("show", path)[1].splitlines()
+    assert len(rows) == 3 and "429" in rows[1] and "alice" in rows[1] and "\x1b" not in rows[1]
+
+
+@pytest.mark.parametrize("arguments, word", [
+    ((), "tail"), (("grep",), "grep"), (("show",), "sinks"), (("show", "--colour", "x"), "--fields"),
+    (("check", "--json", "x"), "no options"), (("replay", "x"), "--to"), (("show", "--status", "20", "x"), "--status"),
+])
+def test_the_command_says_what_is_wrong(arguments, word):
+    status, out, err = log(*arguments)
+    assert status == 2 and word in err and not out
+
+
+# --- following -------------------------------------------------------------------------------------------------------
+
+class Follower:
+    """`embergate log tail -f`, whose lines are waited for."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen([BINARY, "log", "tail", "-f", "--fields", "seq", *map(str, arguments)],
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.seen, self.changed = [], threading.Condition()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for text in self.process.stdout:
+            with self.changed:
+                self.seen.append(int(text))
+                self.changed.notify_all()
+
+    def wait(self, wanted):
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.seen[-1:] == [wanted], PATIENCE), self.seen
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(PATIENCE)
+        self.reader.join(PATIENCE)
+        self.process.stdout.close()
+        assert self.process.stderr.read() == ""
+        self.process.stderr.close()
+        return status
+
+
+def append(path, text):
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def test_following_through_rotation_and_truncation(tmp_path):
+    path = tmp_path / "requests.log"
+    path.write_text("".join(line(n) for n in range(1, 6)))
+    follower = Follower("-n", 2, path)
+    follower.wait(5)
+    append(path, line(6) + line(7)[:30])
+    follower.wait(6)
+    append(path, line(7)[30:])
+    follower.wait(7)
+    os.rename(path, tmp_path / "requests.log.1")
+    append(tmp_path / "requests.log.1", line(8))        # who had it open wrote once more
+    follower.wait(8)
+    path.write_text(line(9))
+    follower.wait(9)
+    append(path, line(10))
+    follower.wait(10)
+    path.write_text("")
+    time.sleep(0.3)         # two looks: a file that is cut and grows again between them cannot be told from one that grew
+    append(path, line(11))
+    follower.wait(11)
+    assert follower.end() == 0
+    assert follower.seen == list(range(4, 12))
+
+
+def test_whoever_stops_reading_ends_it(tmp_path):
+    path = tmp_path / "requests.log"
+    path.write_text("".join(line(n) for n in range(1, 20000)))
+    with subprocess.Popen([BINARY, "log", "show", "--json", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 0 and process.stderr.read() == b""
+
+
+# --- asking again ----------------------------------------------------------------------------------------------------
+
+def asked(seq, second, content, said="same", **more):
+    answer = {"choices": [{"index": 0, "content": said, "rest": "stop", "ended": True}]}
+    return line(seq, second, method="POST", path="/v1/chat/completions",
+                request={"model": "tiny", "messages": [{"role": "user", "content": content}]}, answer=answer, **more)
+
+
+class Server(ThreadingHTTPServer):
+    """Says what it was asked; notes when."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, delay=0):
+        self.asked, self.delay, self.open, self.most = [], delay, 0, 0
+        self.lock = threading.Lock()
+        super().__init__(("127.0.0.1", 0), Server.Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            server = self.server
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            content = body["messages"][0]["content"]
+            with server.lock:
+                server.asked.append((time.monotonic(), content, dict(self.headers.items())))
+                server.open += 1
+                server.most = max(server.most, server.open)
+            time.sleep(server.delay)
+            with server.lock:
+                server.open -= 1
+            answer = json.dumps({"choices": [{"index": 0, "finish_reason": "stop",
+                                              "message": {"role": "assistant", "content": content}}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    @property
+    def url(self):
+        return f"http://localhost:{self.server_address[1]}"
+
+
+def test_replay_keeps_the_recorded_times(tmp_path):
+    path = tmp_path / "requests.log"
+    # Written when they ended: not in the order in which they began.
+    path.write_text(asked(1, 2, "third", "third") + asked(2, 0, "first", "first") + asked(3, 1, "second", "second"))
+    with Server() as server:
+        status, out, err = log("replay", "--to", server.url, "--speed", 4, path, environment={"EMBERGATE_KEY": "sk-env"})
+        assert (status, err) == (0, "") and ": 3 same, 0 different, 0 failed" in out
+        assert [content for _, content, _ in server.asked] == ["first", "second", "third"]
+        gaps = [after[0] - before[0] for before, after in zip(server.asked, server.asked[1:])]
+        assert all(0.2 < gap < 1 for gap in gaps), gaps
+        assert server.asked[0][2]["Authorization"] == "Bearer sk-env"
+
+
+def test_replay_as_fast_as_may_be(tmp_path):
+    path = tmp_path / "requests.log"
+    path.write_text("".join(asked(n, n, f"text {n}", f"text {n}" if n % 50 else "other") for n in range(1, 301))
+                    + line(301, 301) + asked(302, 302, "x", request_cut=True) + asked(303, 303, "my [redacted]"))
+    with Server(0.005) as server:
+        status, out, _ = log("replay", "--to", server.url + "/v1", "--speed", 0, "--concurrency", 8, path)
+        assert status == 1 and len(server.asked) == 300 and 1 < server.most <= 8
+    told = out.splitlines()
+    assert sorted(one.split()[1] for one in told if one.startswith("different ")) == sorted(
+        f"req_{n}" for n in range(50, 301, 50))
+    assert 'choice 0, byte 0: "other" is now "text 50"' in out
+    assert "300 sent in " in out and ": 294 same, 6 different, 0 failed" in out
+    assert "3 skipped: 1 without a body, 1 cut, 1 redacted" in out
+
+
+def test_replay_is_ended_by_a_signal(tmp_path):
+    path = tmp_path / "requests.log"
+    path.write_text(asked(1, 0, "one", "one") + asked(2, 60 * 14, "late", "late"))
+    with Server() as server, subprocess.Popen([BINARY, "log", "replay", "--to", server.url, path], text=True,
+                                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + PATIENCE
+        while not server.asked:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 1 and "stopped before all were sent" in out and err == ""
+
+
+# --- what a gateway writes -------------------------------------------------------------------------------------------
+
+def test_what_a_gateway_writes_is_read_counted_and_asked_again(provider, tmp_path):
+    path = tmp_path / "requests.log"
+    config = {"backends": [echo(), backend("one", provider)],
+              "models": [{"name": "echo", "backends": ["local"]}, {"name": "tiny", "backends": ["one"]}],
+              "log": {"sinks": [{"kind": "file", "path": str(path)}], "bodies": "full"}}
+    with Gateway(**config) as gateway:
+        for n in range(4):
+            assert gateway.chat(model="echo", text=f"Hello {n}").status == 200
+        assert gateway.chat(body=question("echo", "Hello", stream=True)).status == 200
+        assert gateway.chat(model="tiny").status == 200
+        assert gateway.chat(model="nobody").status == 404
+        end = time.monotonic() + PATIENCE
+        while not path.exists() or path.read_text().count("\n") < 7:
+            assert time.monotonic() < end, path.exists() and path.read_text()
+            time.sleep(0.02)
+        status, out, _ = log("check", path)
+        assert status == 0 and out.startswith("7 lines\n1 run of the gateway\n")
+        rows = log("show", "--fields", "seq,model,status,path", path)[1].splitlines()
+        assert [row.split("\t")[0] for row in rows] == [str(n) for n in range(1, 8)]
+        assert [row.split("\t")[1:] for row in rows if "\t404\t" in row] == [["nobody", "404", "/v1/chat/completions"]]
+        summary = json.loads(log("summary", "--json", "--by", "model", path)[1])
+        assert (summary["requests"], summary["errors"], summary["unreadable"]) == (7, 1, 0)
+        assert {one["name"]: one["requests"] for one in summary["groups"]} == {"echo": 5, "tiny": 1, "nobody": 1}
+        status, out, err = log("replay", "--to", gateway.url, "--speed", 0, "--model", "echo", path)
+        assert (status, err) == (0, "") and ": 5 same, 0 different, 0 failed" in out, out
+    names = {name for text in path.read_text().splitlines() for name in json.loads(text)}
+    described = log("fields")[1]
+    assert all(f"`{name}`" in described for name in names)

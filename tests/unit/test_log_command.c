@@ -1,0 +1,507 @@
+/*
+ * `embergate log`: its arguments, and the whole of it over files that are written here: plain, compressed, rotated,
+ * broken; replay against a server that says one thing.
+ */
+#include "command/log_arguments.h"
+#include "command/log_command.h"
+#include "one_answer.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <zlib.h>
+#include <cmocka.h>
+
+#define WORDS_MAX 20
+#define MORE "embergate log --help tells more\n"
+
+static char texts[WORDS_MAX][160];
+static char *argv[WORDS_MAX + 1];
+static char folder[] = "/tmp/embergate-log-XXXXXX";
+
+static int words(const char *const *list)
+{
+    int argc = 1;
+
+    snprintf(texts[0], sizeof(texts[0]), "log");
+    for (; list[argc - 1]; argc++)
+        snprintf(texts[argc], sizeof(texts[argc]), "%s", list[argc - 1]);
+    for (int i = 0; i < argc; i++)
+        argv[i] = texts[i];
+    argv[argc] = NULL;
+    return argc;
+}
+
+/* --- arguments --- */
+
+static void everything_is_taken(void **state)
+{
+    const char *const tail[] = {"tail", "a.log", "-n", "3", "-f", "--fields=seq,id,event", "--key", "alice", "b.log", "-", NULL};
+    const char *const replay[] = {"replay", "--to", "http://h", "--speed", "0.5", "--concurrency=3", "--key", "sk-1",
+                                  "--key-name", "bob", "x", NULL};
+    const char *const summary[] = {"summary", "--by", "team", "--json", "x", NULL}, *const help[] = {"-h", NULL};
+    struct log_arguments arguments;
+    struct buffer errors = {0};
+
+    assert_int_equal(log_arguments_read(words(tail), argv, 0, &arguments, &errors), 0);
+    assert_int_equal(arguments.verb, LOG_VERB_TAIL);
+    assert_int_equal(arguments.lines, 3);
+    assert_true(arguments.follow);
+    assert_int_equal(arguments.field_count, 3);
+    assert_true(bytes_equal(arguments.fields[2], BYTES("event")));
+    assert_true(bytes_equal(arguments.query.key, BYTES("alice")));
+    assert_int_equal(arguments.file_count, 3);
+    assert_string_equal(arguments.files[2], "-");
+    assert_int_equal(log_arguments_read(words(replay), argv, 0, &arguments, &errors), 0);
+    assert_string_equal(arguments.replay.key, "sk-1");
+    assert_true(bytes_equal(arguments.query.key, BYTES("bob")));
+    assert_true(arguments.replay.speed == 0.5);
+    assert_int_equal(arguments.replay.concurrency, 3);
+    assert_int_equal(log_arguments_read(words(summary), argv, 0, &arguments, &errors), 0);
+    assert_int_equal(arguments.by, LOG_BY_TEAM);
+    assert_true(arguments.json);
+    assert_int_equal(log_arguments_read(words(help), argv, 0, &arguments, &errors), 0);
+    assert_true(arguments.help);
+    assert_int_equal(errors.size, 0);
+}
+
+static void mistakes_are_named(void **state)
+{
+    static const struct {
+        const char *words[8], *errors;
+    } cases[] = {
+        {{NULL}, "say what to do: tail, show, summary, check, replay or fields\n"},
+        {{"grep"}, "grep is none of tail, show, summary, check, replay and fields\n"},
+        {{"check", "--jsn", "x"}, "unknown option, or one that takes no value: --jsn\n"
+                                  "embergate log check takes no options\n"},
+        {{"summary", "--follow", "x"},
+         "--follow is not for summary\nembergate log summary takes --json, --by, --key, --key-name, --team, --model, "
+         "--backend, --status, --outcome, --cache, --since, --until, --id, --min-ms\n"},
+        {{"tail", "-n"}, "-n needs a value\n"},
+        {{"tail", "-n", "x", "f"}, "--lines must be a number from 0 to 1000000\n"},
+        {{"show", "--fields", "id,nope", "f"}, "--fields: there is no field \"nope\"; embergate log fields lists them\n"},
+        {{"show", "--fields", "id,", "f"}, "--fields: there is no field \"\"; embergate log fields lists them\n"},
+        {{"show", "--fields", "id", "--json", "f"}, "--json and --fields both say how lines look: give one of them\n"},
+        {{"summary", "--by", "day", "f"}, "--by must be one of model key team backend status cache none\n"},
+        {{"show", "--cache", "x", "f"}, "--cache must be hit, join, miss or bypass\n"},
+        {{"fields", "f"}, "fields takes no files: it tells what a line may hold\n"},
+        {{"replay", "f"}, "say with --to URL where to send the requests\n"},
+        {{"replay", "--to", "h", "--speed", "-1", "f"},
+         "--speed must be a number up to 1000000: 10 is ten times as fast, 0 as fast as it goes\n"},
+        {{"replay", "--to", "h", "--concurrency", "0", "f"}, "--concurrency must be a number from 1 to 1000\n"},
+        {{"show"}, "name the files of the log, or - for stdin. A gateway writes one when its configuration has\n\n"
+                   "    log:\n      sinks:\n        - {kind: file, path: requests.log}\n\n"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct log_arguments arguments;
+        struct buffer errors = {0};
+
+        assert_int_equal(log_arguments_read(words(cases[i].words), argv, 0, &arguments, &errors), LOG_COMMAND_E_BAD);
+        assert_true(bytes_end_with(buffer_bytes(&errors), BYTES(MORE)));
+        errors.size -= strlen(MORE);
+        buffer_append_char(&errors, '\0');
+        assert_string_equal(errors.data, cases[i].errors);
+        buffer_deinit(&errors);
+    }
+}
+
+/* --- running it --- */
+
+static char *path_of(const char *name)
+{
+    static char paths[8][160];
+    static unsigned next;
+    char *path = paths[next++ % ARRAY_SIZE(paths)];
+
+    snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
+    return path;
+}
+
+static const char *put(const char *name, const char *text)
+{
+    FILE *file = fopen(path_of(name), "w");
+
+    fputs(text, file);
+    fclose(file);
+    return path_of(name);
+}
+
+static const char *put_packed(const char *name, const char *mode, const char *text)
+{
+    gzFile file = gzopen(path_of(name), mode);
+
+    gzputs(file, text);
+    gzclose(file);
+    return path_of(name);
+}
+
+static char said[1 << 16], complained[1 << 14];
+
+static void read_back(int descriptor, char *text, size_t room)
+{
+    ssize_t size = pread(descriptor, text, room - 1, 0);
+
+    text[size > 0 ? size : 0] = '\0';
+    close(descriptor);
+}
+
+/* Its exit code; what it said on both channels in the two texts. */
+static int run(const char *const *list)
+{
+    int out = open(folder, O_TMPFILE | O_RDWR, 0600), err = open(folder, O_TMPFILE | O_RDWR, 0600);
+    int old_out = dup(STDOUT_FILENO), old_err = dup(STDERR_FILENO), code, argc = words(list);
+
+    fflush(stdout);
+    dup2(out, STDOUT_FILENO);
+    dup2(err, STDERR_FILENO);
+    code = log_command(argc, argv);
+    dup2(old_out, STDOUT_FILENO);
+    dup2(old_err, STDERR_FILENO);
+    close(old_out);
+    close(old_err);
+    read_back(out, said, sizeof(said));
+    read_back(err, complained, sizeof(complained));
+    return code;
+}
+
+#define RUN(...) run((const char *const[]){__VA_ARGS__, NULL})
+
+#define LINE(seq, second, more)                                                                              \
+    "{\"seq\":" seq ",\"time\":\"2026-11-23T07:45:" second ".000Z\",\"id\":\"req_" seq "\"" more "}\n"
+#define OK ",\"status\":200,\"outcome\":\"ok\",\"model\":\"tiny\",\"key\":\"alice\",\"total_ms\":10.000"
+#define LOST(seq, count, first)                                                                              \
+    "{\"seq\":" seq ",\"event\":\"dropped\",\"time\":\"2026-11-23T07:45:30.000Z\",\"dropped\":" count        \
+    ",\"first\":" first ",\"last\":" seq "}\n"
+
+static void lines_are_shown(void **state)
+{
+    const char *file = put("show.log", LINE("1", "01", OK) "\n" LINE("2", "02", ",\"status\":503,\"model\":\"a\\u001b[31mb\\tc\"")
+                                       "{broken\r\n" LOST("4", "2", "3") LINE("5", "05", OK "}") LINE("6", "06", OK));
+
+    assert_int_equal(RUN("show", "--json", file), 0);
+    assert_string_equal(said, LINE("1", "01", OK) LINE("2", "02", ",\"status\":503,\"model\":\"a\\u001b[31mb\\tc\"")
+                        LOST("4", "2", "3") LINE("6", "06", OK));
+    assert_string_equal(complained, "2 lines could not be read\n");
+    assert_int_equal(RUN("show", "--fields", "seq,model,status,key", "--status", "5xx", file), 0);
+    assert_string_equal(said, "2\ta\\x1b[31mb\\x09c\t503\t\n");
+    assert_int_equal(RUN("show", file), 0);
+    assert_non_null(strstr(said, "2026-11-23 07:45:01.000  200    10.0 ms          -            -  -       alice       "
+                                 "-           tiny              req_1\n"));
+    assert_non_null(strstr(said, "2026-11-23 07:45:30.000  2 lines were dropped: numbers 3 to 4\n"));
+    assert_null(strchr(said, '\x1b'));
+    assert_int_equal(RUN("show", "--json", "--id", "req_6", file), 0);
+    assert_string_equal(said, LINE("6", "06", OK));
+    assert_int_equal(RUN("show", path_of("nowhere")), 1);
+    assert_non_null(strstr(complained, "nowhere cannot be read: No such file or directory\n"));
+    assert_int_equal(RUN("show", folder), 1);
+    assert_int_equal(RUN("show"), 2);
+}
+
+static void the_last_lines_are_shown(void **state)
+{
+    const char *old = put_packed("tail.log.1.gz", "wb", LINE("1", "01", OK) LINE("2", "02", OK));
+    const char *new = put("tail.log", LINE("3", "03", OK) LINE("4", "04", ",\"status\":500"));
+
+    assert_int_equal(RUN("tail", "--json", "-n", "3", new, old), 0);
+    assert_string_equal(said, LINE("2", "02", OK) LINE("3", "03", OK) LINE("4", "04", ",\"status\":500"));
+    assert_int_equal(RUN("tail", "--json", "-n", "2", "--status", "200", new, old), 0);
+    assert_string_equal(said, LINE("2", "02", OK) LINE("3", "03", OK));
+    assert_int_equal(RUN("tail", "-n", "0", new), 0);
+    assert_string_equal(said, "");
+}
+
+/* More than the part of the file that is read first. */
+static void the_last_lines_of_a_large_file(void **state)
+{
+    enum { COUNT = 60000 };
+    FILE *file = fopen(path_of("large.log"), "w");
+
+    for (int i = 1; i <= COUNT; i++)
+        fprintf(file, "{\"seq\":%d,\"time\":\"2026-11-23T07:45:00.000Z\",\"status\":%d}\n", i, i == 3 ? 500 : 200);
+    fclose(file);
+    assert_int_equal(RUN("tail", "--fields", "seq", "-n", "2", path_of("large.log")), 0);
+    assert_string_equal(said, "59999\n60000\n");
+    assert_int_equal(RUN("tail", "--fields", "seq", "-n", "2", "--status", "500", path_of("large.log")), 0);
+    assert_string_equal(said, "3\n");
+    assert_int_equal(RUN("check", path_of("large.log")), 0);
+}
+
+static void compressed_files_are_read_whole_or_complained_of(void **state)
+{
+    const char *file = put_packed("packed.log", "wb", LINE("1", "01", OK));
+    struct stat about;
+
+    put_packed("packed.log", "ab", LINE("2", "02", OK));
+    assert_int_equal(RUN("show", "--json", file), 0);
+    assert_string_equal(said, LINE("1", "01", OK) LINE("2", "02", OK));
+    stat(file, &about);
+    assert_int_equal(truncate(file, about.st_size + 100), 0);
+    assert_int_equal(RUN("show", "--json", file), 0);
+    assert_int_equal(truncate(file, about.st_size - 9), 0);
+    assert_int_equal(RUN("show", "--json", file), 1);
+    assert_non_null(strstr(said, LINE("1", "01", OK)));
+    assert_non_null(strstr(complained, "packed.log: the compressed text is damaged or breaks off\n"));
+    put("wrong.gz", "\x1f\x8b\x08 this is none");
+    assert_int_equal(RUN("check", path_of("wrong.gz")), 1);
+}
+
+static void a_line_may_be_too_long(void **state)
+{
+    static const char filling[1 << 20] = {0};
+    FILE *file = fopen(path_of("long.log"), "w");
+
+    fputs(LINE("1", "01", OK), file);
+    for (int i = 0; i < 66; i++)
+        fwrite(filling, 1, sizeof(filling), file);
+    fputs("\n" LINE("2", "02", OK), file);
+    fclose(file);
+    assert_int_equal(RUN("show", "--json", path_of("long.log")), 0);
+    assert_string_equal(said, LINE("1", "01", OK) LINE("2", "02", OK));
+    assert_string_equal(complained, "1 line could not be read\n");
+    unlink(path_of("long.log"));
+}
+
+/* --- check --- */
+
+static void numbers_are_checked(void **state)
+{
+    static const struct {
+        const char *log;
+        int code;
+        const char *says;
+    } cases[] = {
+        {LINE("1", "01", "") LINE("2", "02", "") LINE("3", "03", ""), 0, "3 lines\n1 run of the gateway\nunbroken\n"},
+        {"", 0, "0 lines\n0 runs of the gateway\nunbroken\n"},
+        {LINE("5", "01", "") LINE("6", "02", ""), 0,
+         "2 lines\n1 run of the gateway\nbegins with number 5: earlier files are not here\nunbroken\n"},
+        {LINE("1", "01", "") LINE("2", "02", "") LINE("1", "03", "") LINE("2", "04", ""), 0,
+         "4 lines\n2 runs of the gateway\nunbroken\n"},
+        {LINE("1", "01", "") LINE("3", "02", ""), 1, "number 2 is missing\n2 lines\n1 run of the gateway\n1 MISSING\n"},
+        {LINE("1", "01", "") LINE("9", "02", "") LINE("1", "03", "") LINE("3", "03", ""), 1,
+         "numbers 2 to 8 are missing\nnumber 2 is missing\n4 lines\n2 runs of the gateway\n8 MISSING\n"},
+        {LINE("1", "01", "") LINE("3", "02", "") LINE("2", "03", "") LINE("4", "04", ""), 0,
+         "4 lines\n1 run of the gateway\n1 out of order\nunbroken\n"},
+        {LINE("1", "01", "") LINE("2", "02", "") LINE("2", "03", ""), 1,
+         "number 2 is there twice\n3 lines\n1 run of the gateway\n1 TWICE\n"},
+        {LINE("1", "01", "") LOST("4", "3", "2") LINE("5", "02", ""), 0,
+         "2 lines\n1 run of the gateway\n3 dropped, as the log tells\nunbroken\n"},
+        {LINE("1", "01", "") LINE("5", "02", "") LOST("4", "3", "2"), 0,
+         "2 lines\n1 run of the gateway\n3 dropped, as the log tells\nunbroken\n"},
+        {LINE("1", "01", "") LINE("3", "02", "") LINE("5", "02", "") LOST("4", "2", "2"), 0,
+         "3 lines\n1 run of the gateway\n2 dropped, as the log tells\nunbroken\n"},
+        {LOST("4", "4", "1") LINE("5", "01", "") LOST("2", "2", "1") LINE("3", "01", ""), 0,
+         "2 lines\n2 runs of the gateway\n6 dropped, as the log tells\nunbroken\n"},
+        {LINE("1", "01", "") LINE("5", "02", "") LOST("4", "2", "2"), 1,
+         "2 lines are said to be dropped where 3 are missing\n2 lines\n1 run of the gateway\n"
+         "2 dropped, as the log tells\n1 runs with WRONG COUNTS of dropped lines\n"},
+        {LINE("1", "01", "") LOST("4", "3", "2") LINE("6", "02", ""), 1,
+         "number 5 is missing\n2 lines\n1 run of the gateway\n3 dropped, as the log tells\n1 MISSING\n"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_int_equal(RUN("check", put("check.log", cases[i].log)), cases[i].code);
+        assert_string_equal(said, cases[i].says);
+        assert_string_equal(complained, "");
+    }
+    assert_int_equal(RUN("check", put("check.log", LINE("1", "01", "") "{\"seq\":2,\"ti")), 1);
+    assert_non_null(strstr(said, "check.log: a line cannot be read\n1 lines\n1 run of the gateway\n1 UNREADABLE\n"));
+}
+
+/* Also when the second run has smaller numbers, and when requests that took long were begun before the file was. */
+static void files_are_put_in_order(void **state)
+{
+    const char *first = put("order.3", LINE("7", "01", ",\"total_ms\":1.000") LINE("8", "02", ""));
+    const char *second = put("order.1", LINE("9", "00", ",\"total_ms\":3000.000") LINE("1", "10", ""));
+    const char *third = put("order.2", LINE("2", "20", "") LINE("3", "20", ""));
+    const char *fourth = put("order", LINE("4", "20", "") LINE("5", "20", ""));
+    const char *const orders[][4] = {{first, second, third, fourth}, {fourth, third, second, first},
+                                     {third, first, fourth, second}, {second, fourth, first, third}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+        assert_int_equal(RUN("check", orders[i][0], orders[i][1], orders[i][2], orders[i][3]), 0);
+        assert_int_equal(RUN("show", "--fields", "seq", orders[i][0], orders[i][1], orders[i][2], orders[i][3]), 0);
+        assert_string_equal(said, "7\n8\n9\n1\n2\n3\n4\n5\n");
+    }
+    assert_int_equal(RUN("check", first, fourth), 1);
+}
+
+/* --- summary --- */
+
+static void a_summary_adds_up(void **state)
+{
+    const char *file = put("sum.log",
+        LINE("1", "01", OK ",\"cache\":\"hit\",\"prompt_tokens\":1000,\"completion_tokens\":50,\"ttft_ms\":2.000")
+        LINE("2", "02", OK ",\"cache\":\"join\",\"cost\":1.250000")
+        LINE("3", "03", OK ",\"cache\":\"miss\",\"cost\":0.500000,\"prompt_tokens\":234")
+        LINE("4", "04", OK ",\"cache\":\"miss\"") LINE("5", "05", OK ",\"cache\":\"bypass\"")
+        LINE("6", "06", ",\"status\":200,\"outcome\":\"client_left\",\"model\":\"big\",\"total_ms\":2000.000")
+        LINE("7", "07", ",\"status\":200,\"outcome\":\"broken\",\"model\":\"big\",\"total_ms\":1000.000")
+        LINE("8", "08", ",\"status\":429,\"outcome\":\"refused\"") LOST("10", "2", "9") "x\n");
+
+    assert_int_equal(RUN("summary", file), 0);
+    assert_string_equal(said,
+        "   requests     errors     hits    joins      tokens in     tokens out        cost     p50 ms        p95  "
+        "      p99   ttft p50        p95        p99  model\n"
+        "          5          0   25.0 %   25.0 %          1,234             50      1.7500       10.0       10.0  "
+        "     10.0        2.0        2.0        2.0  tiny\n"
+        "          2          1        -        -              0              0      0.0000      1,004      2,000  "
+        "    2,000          -          -          -  big\n"
+        "          1          1        -        -              0              0      0.0000          -          -  "
+        "        -          -          -          -  -\n"
+        "          8          2   25.0 %   25.0 %          1,234             50      1.7500       10.0      2,000  "
+        "    2,000        2.0        2.0        2.0  (all)\n"
+        "\n"
+        "from 2026-11-23 07:45:01 to 2026-11-23 07:45:08 UTC\n"
+        "2 lines were dropped, as 1 lines of the log tell\n"
+        "1 line could not be read\n");
+    assert_int_equal(RUN("summary", "--json", "--by", "status", "--model", "big", file), 0);
+    assert_string_equal(said,
+        "{\"requests\":2,\"errors\":1,\"hits\":0,\"joins\":0,\"asked_memory\":0,\"prompt_tokens\":0,"
+        "\"completion_tokens\":0,\"cost\":0.000000,\"total_ms\":{\"p50\":1003.519,\"p95\":2000,\"p99\":2000},\"dropped\":0,"
+        "\"unreadable\":1,\"by\":\"status\",\"groups\":[{\"name\":\"200\",\"requests\":2,\"errors\":1,\"hits\":0,"
+        "\"joins\":0,\"asked_memory\":0,\"prompt_tokens\":0,\"completion_tokens\":0,\"cost\":0.000000,"
+        "\"total_ms\":{\"p50\":1003.519,\"p95\":2000,\"p99\":2000}}]}\n");
+    assert_int_equal(RUN("summary", "--by", "none", put("empty.log", "")), 0);
+    assert_non_null(strstr(said, "(all)\n"));
+}
+
+static void names_beyond_a_bound_are_counted_together(void **state)
+{
+    FILE *file = fopen(path_of("names.log"), "w");
+
+    for (int i = 1; i <= LOG_SUMMARY_GROUPS + 5; i++)
+        fprintf(file, "{\"seq\":%d,\"model\":\"m%d\"}\n", i, i);
+    fclose(file);
+    assert_int_equal(RUN("summary", "--json", "--by", "model", path_of("names.log")), 0);
+    assert_int_equal(RUN("summary", "--by", "model", path_of("names.log")), 0);
+    assert_int_equal(RUN("summary", "--by", "none", "--json", path_of("names.log")), 0);
+    assert_non_null(strstr(said, "\"requests\":10005,"));
+}
+
+/* --- replay --- */
+
+#define ASKED ",\"status\":200,\"path\":\"/v1/chat/completions\",\"request\":{\"model\":\"tiny\",\"n\": 1}"
+#define ANSWERED(content) ASKED ",\"answer\":{\"choices\":[{\"index\":0,\"content\":\"" content "\",\"rest\":\"stop\",\"ended\":true}]}"
+#define HEAD "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: "
+#define WHOLE HEAD "application/json\r\n\r\n{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Hello you\"},\"finish_reason\":\"stop\"}]}"
+#define STREAM HEAD "text/event-stream\r\n\r\n"                                                              \
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello \"}}]}\n\n"                              \
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"you\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
+
+static void answers_are_compared(void **state)
+{
+    static const struct {
+        const char *line, *answer;
+        int code;
+        const char *says;
+    } cases[] = {
+        {ANSWERED("Hello you"), WHOLE, 0, ": 1 same, 0 different, 0 failed\n"},
+        {ANSWERED("Hello you") ",\"stream\":true", STREAM, 0, ": 1 same, 0 different, 0 failed\n"},
+        {ASKED ",\"answer\":{\"choices\":[{\"content\":\"Hello you\",\"finish_reason\":\"stop\"}]}", WHOLE, 0, ": 1 same"},
+        {ASKED ",\"answer\":{\"logits\":{\"a\":1.5,\"b\":-2}}",
+         HEAD "application/json\r\n\r\n{\"model\":\"x\",\"logits\":{\"a\":1.5,\"b\":-2}}", 0, ": 1 same"},
+        {ASKED ",\"answer\":{\"logits\":{\"a\":1.5,\"b\":-2}}",
+         HEAD "application/json\r\n\r\n{\"model\":\"x\",\"logits\":{\"a\":1.5,\"b\":-3}}", 1, "is now \"...a\":1.5,\"b\":-3}\""},
+        {ANSWERED("Hello yes"), STREAM, 1,
+         "different req_1 /v1/chat/completions: choice 0, byte 7: \"Hello yes\" is now \"Hello you\"\n"},
+        {ASKED ",\"answer\":{\"choices\":[{\"content\":\"Hello you\",\"finish_reason\":\"length\"}]}", WHOLE, 1,
+         "choice 0, byte 0 behind its content: \"length\" is now \"stop\"\n"},
+        {ANSWERED("Hello you"), "HTTP/1.1 503 No\r\nConnection: close\r\n\r\n{\"error\":{\"message\":\"not\\nnow\"}}", 1,
+         "failed    req_1 /v1/chat/completions: status 503: not\\x0anow\n"},
+        {ANSWERED("Hello you"), HEAD "application/json\r\n\r\n{\"choices\":[{\"message\":{\"content\":\"H\"}}]}", 1,
+         "/v1/chat/completions: it breaks off\n"},
+        {ANSWERED("Hello you"), HEAD "text/event-stream\r\n\r\ndata: {\"error\":{\"message\":\"x\"}}\n\n", 1,
+         ": an error inside the stream\n"},
+        {ANSWERED("Hello you"), HEAD "text/html\r\n\r\n<p>", 1, ": it cannot be read\n"},
+        {ANSWERED("Hello you"), HEAD "application/json\r\nContent-Length: 999\r\n\r\n{", 1, "1 failed\n"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct one_answer server;
+        char text[2048], url[64];
+
+        snprintf(text, sizeof(text), "{\"seq\":1,\"id\":\"req_1\"%s}\n", cases[i].line);
+        one_answer_start(&server, bytes_of(cases[i].answer), NULL);
+        snprintf(url, sizeof(url), "http://127.0.0.1:%u/v1", server.port);
+        assert_int_equal(RUN("replay", "--to", url, "--speed", "0", "--key", "sk-7", put("replay.log", text)), cases[i].code);
+        one_answer_end(&server);
+        if (!strstr(said, cases[i].says))
+            fail_msg("%zu: %s%s", i, said, complained);
+        assert_non_null(strstr(said, "1 sent in "));
+        assert_true(bytes_start_with(bytes_of(server.asked), BYTES("POST /v1/chat/completions HTTP/1.1\r\n")));
+        assert_non_null(strstr(server.asked, "Authorization: Bearer sk-7\r\n"));
+        assert_non_null(strstr(server.asked, "\r\n\r\n{\"model\":\"tiny\",\"n\": 1}"));
+        assert_int_equal(strstr(server.asked, "Accept: text/event-stream") != NULL, strstr(cases[i].line, "stream") != NULL);
+    }
+}
+
+static void what_cannot_be_sent_again_is_told(void **state)
+{
+    const char *file = put("skip.log",
+        LINE("1", "01", OK)
+        LINE("2", "02", ANSWERED("x") ",\"request_cut\":true") LINE("3", "02", ANSWERED("x") ",\"answer_cut\":true")
+        LINE("4", "02", ANSWERED("a [redacted] b")) LINE("5", "02", ANSWERED("x") ",\"status\":502")
+        LINE("6", "02", ASKED) LINE("7", "02", ASKED ",\"answer\":{\"choices\":[{\"content\":\"x\"}]}")
+        LINE("8", "02", ASKED ",\"answer\":\"x\"") LINE("9", "02", ANSWERED("x") ",\"path\":\"/a b\"")
+        LINE("10", "02", ANSWERED("x") ",\"method\":\"GET\"")
+        LINE("11", "02", ASKED ",\"answer\":{\"choices\":[{\"index\":128}]}"));
+
+    assert_int_equal(RUN("replay", "--to", "http://127.0.0.1:9", file), 1);
+    assert_string_equal(said, "0 sent in 0.0 s: 0 same, 0 different, 0 failed\n"
+                              "11 skipped: 1 without a body, 2 cut, 1 redacted, 1 that were not answered well, "
+                              "1 without an answer, 1 whose answer broke off, 4 of another form\n");
+    assert_int_equal(RUN("replay", "--to", "ftp://x", file), 1);
+    assert_string_equal(complained, "--to: must begin with http://, https:// or unix:/\n");
+    assert_int_equal(RUN("replay", "--to", "http://127.0.0.1:1", put("replay.log", LINE("1", "01", ANSWERED("x")))), 1);
+    assert_non_null(strstr(said, "failed    req_1 /v1/chat/completions: "));
+}
+
+static void the_fields_are_described(void **state)
+{
+    assert_int_equal(RUN("fields"), 0);
+    assert_non_null(strstr(said, "| `total_ms` |"));
+    assert_int_equal(RUN("--help"), 0);
+    assert_non_null(strstr(said, "usage: embergate log"));
+    assert_int_equal(RUN("nothing"), 2);
+}
+
+static int begin(void **state)
+{
+    signal(SIGPIPE, SIG_IGN);
+    unsetenv("EMBERGATE_KEY");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int end(void **state)
+{
+    char command[64];
+
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    return system(command);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everything_is_taken),
+        cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(lines_are_shown),
+        cmocka_unit_test(the_last_lines_are_shown),
+        cmocka_unit_test(the_last_lines_of_a_large_file),
+        cmocka_unit_test(compressed_files_are_read_whole_or_complained_of),
+        cmocka_unit_test(a_line_may_be_too_long),
+        cmocka_unit_test(numbers_are_checked),
+        cmocka_unit_test(files_are_put_in_order),
+        cmocka_unit_test(a_summary_adds_up),
+        cmocka_unit_test(names_beyond_a_bound_are_counted_together),
+        cmocka_unit_test(answers_are_compared),
+        cmocka_unit_test(what_cannot_be_sent_again_is_told),
+        cmocka_unit_test(the_fields_are_described),
+    };
+
+    return cmocka_run_group_tests(tests, begin, end);
+}

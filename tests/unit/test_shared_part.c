@@ -1,0 +1,176 @@
+/*
+ * One scope of a take by itself: given back while the take goes on, and charged without asking.
+ */
+#include "shared_stage.h"
+
+#define LEASE_MS 60000
+#define DEADLINE_MS 2000
+
+static struct gate gate;
+
+static int begin(void **state)
+{
+    signal(SIGPIPE, SIG_IGN);
+    uv_loop_init(&loop);
+    if (!redis_server_start(&server)) {
+        print_error("redis-server is needed: sh deploy/install-dependencies.sh test\n");
+        return -1;
+    }
+    return 0;
+}
+
+static int end(void **state)
+{
+    uv_run(&loop, UV_RUN_DEFAULT);
+    redis_server_deinit(&server);
+    return uv_loop_close(&loop);
+}
+
+static int open_one(void **state)
+{
+    if (!server.pid)
+        redis_server_start(&server);
+    REDIS_SAY(&server, BYTES("FLUSHALL"));
+    gate_open(&gate, 2, LEASE_MS, DEADLINE_MS);
+    return turn_until(&gate.news[SHARED_UP], 1, PATIENCE_MS) ? 0 : -1;
+}
+
+static int close_one(void **state)
+{
+    gate_close(&gate);
+    return 0;
+}
+
+static struct scope *scope_of(enum scope_kind kind, const char *name, const struct config_quota *quota)
+{
+    return admit_scope(gate.admit, kind, bytes_of(name), quota);
+}
+
+static void done(void *data)
+{
+    ++*(unsigned *)data;
+}
+
+/* How LIMIT of SCOPE stands in Redis. */
+static uint64_t used_of(struct scope *scope, enum quota_limit limit)
+{
+    struct shared_peek peek = {0};
+    unsigned looked = 0;
+
+    assert_true(gate_rest(&gate));
+    shared_peek(gate.shared, &peek, &scope, 1, done, &looked);
+    assert_true(turn_until(&looked, 1, PATIENCE_MS));
+    for (unsigned i = 0; i < peek.line_counts[0]; i++)
+        if (peek.lines[0][i].limit == limit)
+            return peek.lines[0][i].used;
+    return UINT64_MAX;
+}
+
+static const struct config_quota some = {
+    .requests_per_minute = 1, .requests_burst = 5, .tokens_per_minute = 1, .tokens_burst = 1000,
+    .concurrent = 2, .tokens_per_day = 1000, .money_per_month = 1000,
+};
+
+static void assert_used(struct scope *scope, uint64_t requests, uint64_t tokens, uint64_t places, uint64_t money)
+{
+    assert_int_equal(used_of(scope, QUOTA_REQUESTS), requests);
+    assert_int_equal(used_of(scope, QUOTA_TOKENS), tokens);
+    assert_int_equal(used_of(scope, QUOTA_TOKENS_DAY), tokens);
+    assert_int_equal(used_of(scope, QUOTA_MONEY_MONTH), money);
+    assert_int_equal(used_of(scope, QUOTA_CONCURRENT), places);
+}
+
+static void a_part_is_given_back(void **state)
+{
+    struct scope *scopes[] = {scope_of(SCOPE_OF_KEY, "k", &some), scope_of(SCOPE_OF_BACKEND, "b", &some)};
+    struct asked asked;
+
+    ask_for(&gate, &asked, scopes, 2, &(struct charge){1, 100, 50, false});
+    assert_true(turn_until(&asked.done, 1, PATIENCE_MS));
+    assert_int_equal(asked.result, 0);
+    assert_used(scopes[1], 1, 100, 1, 50);
+    shared_leave(&asked.take, scopes[1], gate_now(&gate));
+    shared_leave(&asked.take, scopes[1], gate_now(&gate));
+    assert_used(scopes[1], 0, 0, 0, 0);
+    assert_used(scopes[0], 1, 100, 1, 50);
+    settle(&gate, &asked, 30, 20);
+    assert_used(scopes[0], 1, 30, 0, 20);
+    assert_used(scopes[1], 0, 0, 0, 0);
+    shared_leave(&asked.take, scopes[0], gate_now(&gate));
+    assert_used(scopes[0], 1, 30, 0, 20);
+}
+
+static void nothing_is_left_of_what_is_left_and_undone(void **state)
+{
+    struct scope *scopes[] = {scope_of(SCOPE_OF_KEY, "k", &some), scope_of(SCOPE_OF_BACKEND, "b", &some)};
+
+    for (int i = 0; i < 20; i++) {
+        struct asked asked;
+
+        ask_for(&gate, &asked, scopes, 2, &(struct charge){1, 900, 900, false});
+        assert_true(turn_until(&asked.done, 1, PATIENCE_MS));
+        assert_int_equal(asked.result, 0);
+        shared_leave(&asked.take, scopes[i % 2], gate_now(&gate));
+        shared_undo(&asked.take, gate_now(&gate));
+        assert_true(gate_rest(&gate));
+    }
+    assert_used(scopes[0], 0, 0, 0, 0);
+    assert_used(scopes[1], 0, 0, 0, 0);
+}
+
+/* Also where nothing is left to be taken, and it is settled like any other. */
+static void charged_without_asking(void **state)
+{
+    struct scope *scope = scope_of(SCOPE_OF_BACKEND, "b", &some);
+    struct shared_take takes[4];
+    struct asked asked;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(takes); i++)
+        shared_charge(gate.shared, &takes[i], scope, &(struct charge){1, 400, 400, false}, gate_now(&gate));
+    assert_true(turn_until(&gate.news[SHARED_ASKED], ARRAY_SIZE(takes), PATIENCE_MS));
+    assert_used(scope, 4, 1600, 4, 1600);
+    assert_int_equal(take_of(&gate, &asked, scope, 1, 1), ADMIT_E_REFUSED);
+    for (unsigned i = 0; i < ARRAY_SIZE(takes); i++)
+        shared_settle(&takes[i], &(struct charge){0, 10, 7, false}, gate_now(&gate));
+    assert_used(scope, 4, 40, 0, 28);
+    shared_charge(gate.shared, &takes[0], scope, &(struct charge){1, 400, 400, false}, gate_now(&gate));
+    shared_undo(&takes[0], gate_now(&gate));        /* before the reply */
+    assert_used(scope, 4, 40, 0, 28);
+}
+
+/* Without Redis: the local share, whatever it says. */
+static void alone(void **state)
+{
+    struct config_quota quota = {.concurrent = 2, .tokens_per_day = 1000, .on_redis_failure = REDIS_FAILURE_LOCAL};
+    struct scope *scopes[] = {scope_of(SCOPE_OF_KEY, "k", &quota), scope_of(SCOPE_OF_BACKEND, "b", &quota)};
+    struct asked first, second;
+    struct shared_take more;
+
+    redis_server_kill(&server);
+    assert_true(turn_until(&gate.news[SHARED_DOWN], 1, PATIENCE_MS));
+    ask_for(&gate, &first, scopes, 2, &(struct charge){1, 10, 0, false});
+    assert_int_equal(first.result, 0);
+    ask_for(&gate, &second, &scopes[1], 1, &(struct charge){1, 10, 0, false});
+    assert_int_equal(second.result, ADMIT_E_REFUSED);
+    shared_charge(gate.shared, &more, scopes[1], &(struct charge){1, 10, 0, false}, gate_now(&gate));
+    shared_settle(&more, &(struct charge){0, 10, 0, false}, gate_now(&gate));
+    shared_leave(&first.take, scopes[1], gate_now(&gate));
+    ask_for(&gate, &second, &scopes[1], 1, &(struct charge){1, 10, 0, false});
+    assert_int_equal(second.result, 0);
+    settle(&gate, &second, 0, 0);
+    settle(&gate, &first, 0, 0);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_part_is_given_back),
+        TEST(nothing_is_left_of_what_is_left_and_undone),
+        TEST(charged_without_asking),
+        TEST(alone),
+    };
+
+    return cmocka_run_group_tests(tests, begin, end);
+}
