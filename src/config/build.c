@@ -151,6 +151,7 @@ void build_config(struct build *build, const struct raw *raw, const struct tree_
         build_unique_names(build, models, variants);
     }
     build_admission(build, raw, root, overrides->listen);
+    build_check_prices(build, build->config);
     build_log(build, raw->log, tree_member(root, BYTES("log")));
     build_tracing(build, raw->tracing, tree_member(root, BYTES("tracing")));
     build->config->server_timing = true;

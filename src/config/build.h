@@ -17,6 +17,7 @@ struct build {
     const char *folder; /* relative paths start there */
     /* An entry has a name that cannot be read: who names something unknown may mean that one. */
     bool backends_unsure, models_unsure, variants_unsure, teams_unsure;
+    const struct tree_node *spending;   /* the first quota with a budget of money; or NULL */
 };
 
 /* RAW and its tree ROOT (NULL: no file) with OVERRIDES (may be NULL) on top. */
@@ -90,6 +91,8 @@ void build_quota(struct build *build, const struct raw_quota *raw, const struct 
 /* In front of QUOTA, the quota of the same entry ITEM. RAW may be NULL. */
 void build_queue(struct build *build, const struct raw_queue *raw, const struct tree_node *item,
                  const struct config_quota *quota, struct config_queue *queue);
+/* All quotas and models are read: a budget of money is filled by somebody's price, in CONFIG. */
+void build_check_prices(struct build *build, const struct config *config);
 void build_price(struct build *build, const struct raw_price *raw, const struct tree_node *node,
                  struct config_price *price);
 /* Keys, teams and the limits of the gateway; after the models. OPTION: what --listen says, or NULL. */

@@ -75,6 +75,8 @@ void build_quota(struct build *build, const struct raw_quota *raw, const struct 
     if (build_word(build, tree_member(node, BYTES("on_redis_failure")), raw->on_redis_failure, words,
                    ARRAY_SIZE(words), &at))
         quota->on_redis_failure = (enum config_redis_failure)at;
+    if (!build->spending && (quota->money_per_day || quota->money_per_month))
+        build->spending = node;
     quota->any = quota->requests_per_minute || quota->tokens_per_minute || quota->concurrent ||
                  quota->tokens_per_day || quota->tokens_per_month || quota->money_per_day || quota->money_per_month;
 }
@@ -93,6 +95,18 @@ void build_queue(struct build *build, const struct raw_queue *raw, const struct 
         return;
     if (!(limits && limits->bad) && !tree_given(limits, BYTES("concurrent")))
         report_node(build->report, node, "needs quota.concurrent: it is a place among these that is waited for");
+}
+
+void build_check_prices(struct build *build, const struct config *config)
+{
+    if (!build->spending || build->models_unsure)
+        return;
+    for (uint32_t i = 0; i < config->model_count; i++)
+        if (config->models[i].price.input || config->models[i].price.output)
+            return;
+    report_node(build->report, build->spending,
+                "has a budget of money, and no model has a price, so nothing would ever be spent: give models a price "
+                "(models: [{name: ..., price: {input: 0.50, output: 1.50}}])");
 }
 
 void build_price(struct build *build, const struct raw_price *raw, const struct tree_node *node,

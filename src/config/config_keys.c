@@ -20,6 +20,7 @@ int config_read_keys_text(const char *name, struct bytes text, const struct conf
     if (load_init(&load, &form, name, text)) {
         build.report = &load.report;
         keys = build_keys(&build, load.raw ? load.raw : &none, tree_member(load.root, BYTES("keys")));
+        build_check_prices(&build, config);
     }
     if (!report_clean(&load.report))
         keys = config_keys_unref(keys);

@@ -250,7 +250,7 @@ def test_backends(provider):
 
 def test_limits(provider):
     key = Key("alice", team="red", quota={"tokens_per_day": "1m"})
-    config = limited(provider, {"requests_per_minute": 1000}, model={"quota": {"money_per_day": 5, "concurrent": 9}},
+    config = limited(provider, {"requests_per_minute": 1000}, model={"quota": {"money_per_day": 5, "concurrent": 9}, "price": {"input": 1}},
                      keys=entries(key), teams=[{"name": "red", "quota": {"tokens_per_day": "2m"}}])
     with Gateway(**config) as gateway:
         cost = gateway.chat(headers=key.head).json()["usage"]["total_tokens"]

@@ -347,6 +347,9 @@ static void mistakes_are_named(void **state)
          "gate.yaml:7: models[0].price.out: unknown key\n"
          "gate.yaml:7: models[0].price.input: must be an amount such as 12.50, with at most six decimals, not "
          "\"1.0000001\"\n"},
+        {ECHO_MODEL "    quota: {concurrent: 5}\nadmission: {quota: {money_per_day: 5}}\n",
+         "gate.yaml:6: admission.quota: has a budget of money, and no model has a price, so nothing would ever be spent: "
+         "give models a price (models: [{name: ..., price: {input: 0.50, output: 1.50}}])\n"},
         {ECHO_BACKEND "listen: ['127.0.0.1:1', '0.0.0.0:2', '[::]:3', '[::1]:4', 'unix:/x', '10.0.0.1:5']\nkeys: []\n",
          "gate.yaml:2: listen[1]: " DOOR "gate.yaml:2: listen[2]: " DOOR "gate.yaml:2: listen[5]: " DOOR},
         {ECHO_BACKEND "listen: ['[::]:3']\nadmission: {open: false}\n", "gate.yaml:2: listen[0]: " DOOR},
