@@ -88,12 +88,20 @@ static void on_last_moment(uv_timer_t *timer)
     uv_timer_start(timer, on_cut_over, CUT_MS, 0);
 }
 
+/* Before there is anything to open again, and when there is no more. */
+static void ignore_reopening(void)
+{
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
+}
+
 static void close_admin(struct gateway *gateway)
 {
     uv_close((uv_handle_t *)&gateway->terminate, NULL);
     uv_close((uv_handle_t *)&gateway->interrupt, NULL);
     uv_close((uv_handle_t *)&gateway->hangup, NULL);
     uv_close((uv_handle_t *)&gateway->reopen, NULL);
+    ignore_reopening(); /* libuv gave them back their default, which is to die; the log is not written yet */
     gateway_keys_close(gateway->keys);
     uv_close((uv_handle_t *)&gateway->worker_ended, NULL);
     uv_timer_start(&gateway->drain_timer, on_last_moment, LAST_MS, 0);
@@ -410,7 +418,7 @@ int main(int argc, char **argv)
     int r;
 
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
+    ignore_reopening();
     if (argc > 1 && bytes_equal(bytes_of(argv[1]), BYTES("cache")))
         return cache_command(argc - 1, argv + 1);
     if (argc > 1 && bytes_equal(bytes_of(argv[1]), BYTES("key")))

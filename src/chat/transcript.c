@@ -409,6 +409,16 @@ uint64_t transcript_events(struct transcript *transcript)
     return atomic_load_explicit(&transcript->events, memory_order_acquire);
 }
 
+void transcript_hear(struct transcript *transcript, uint64_t us)
+{
+    atomic_store_explicit(&transcript->heard_us, us, memory_order_relaxed);
+}
+
+uint64_t transcript_heard_us(struct transcript *transcript)
+{
+    return atomic_load_explicit(&transcript->heard_us, memory_order_relaxed);
+}
+
 uint64_t transcript_first_us(struct transcript *transcript)
 {
     return atomic_load_explicit(&transcript->first_us, memory_order_relaxed);

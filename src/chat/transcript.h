@@ -133,6 +133,8 @@ void transcript_fail(struct transcript *transcript, const struct failure *failur
  * inside the answer only if a keepalive had to be sent. */
 void transcript_begin(struct transcript *transcript);
 bool transcript_begun(const struct transcript *transcript);
+/* Bytes of the answer came in, at US on the monotonic clock. */
+void transcript_hear(struct transcript *transcript, uint64_t us);
 /* What is known now. The views are copied. After the end it is passed over. */
 void transcript_tell(struct transcript *transcript, const struct transcript_facts *facts);
 
@@ -144,6 +146,8 @@ enum transcript_status transcript_status(struct transcript *transcript);
 uint64_t transcript_events(struct transcript *transcript);
 /* When the first event came, on the monotonic clock, in microseconds; 0: none came yet. */
 uint64_t transcript_first_us(struct transcript *transcript);
+/* What transcript_hear() said last; 0: nothing yet. */
+uint64_t transcript_heard_us(struct transcript *transcript);
 /* Bytes of payload it holds that some reader may still want. */
 size_t transcript_undelivered(struct transcript *transcript);
 /* Bytes of memory it takes. */

@@ -34,7 +34,7 @@ struct transcript {
     _Atomic unsigned references;
     _Atomic(enum transcript_status) status;     /* changes under the lock, as the last thing there */
     _Atomic uint64_t events;
-    _Atomic uint64_t first_us;                  /* when the first came */
+    _Atomic uint64_t first_us, heard_us;        /* when the first came; when bytes came last */
     _Atomic bool begun;
     bool shared;                                /* never changes */
     uv_mutex_t lock;

@@ -46,8 +46,10 @@ int chat_request_understand(struct chat_request *request, const struct json_doc 
                             enum chat_operation operation, const struct rule *schema, struct arena *arena,
                             struct violations *found, struct failure *ret_failure)
 {
+    struct bytes model = json_text(doc, json_member(doc, json_root(doc), BYTES("model")), arena);
     int r;
 
+    request->model = model; /* told of a bad question too */
     found->count = 0;
     check_value(doc, json_root(doc), schema, NULL, arena, found);
     if (found->count > 0) {
@@ -58,7 +60,7 @@ int chat_request_understand(struct chat_request *request, const struct json_doc 
     if (r < 0)
         return r;
     request->operation = operation;
-    request->model = json_text(doc, chat_field(request, FIELD_MODEL), arena);
+    request->model = model;
     if (operation == CHAT_LOGITS)
         read_logits(request);
     else

@@ -213,7 +213,7 @@ bool log_check(struct log_files *files, struct buffer *out)
 
     log_line_init(&line);
     while (log_files_next(files, &line)) {
-        if (line.kind == LOG_REQUEST)
+        if (line.kind == LOG_REQUEST || line.kind == LOG_EVENT)
             take_request(&check, line.seq);
         else if (line.kind == LOG_LOSS)
             take_loss(&check, &line);

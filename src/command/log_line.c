@@ -83,11 +83,14 @@ static enum log_kind judge(struct log_line *line)
         return LOG_BROKEN;
     if (!line->values[LOG_event])
         return LOG_REQUEST;
+    if (!json_is(line->values[LOG_event], JSON_STRING))
+        return LOG_BROKEN;
+    if (!json_text_is(&line->doc, line->values[LOG_event], BYTES("dropped")))
+        return LOG_EVENT;
     first = log_line_number(line, LOG_first, -1);
     last = log_line_number(line, LOG_last, -1);
     dropped = log_line_number(line, LOG_dropped, -1);
-    if (!json_text_is(&line->doc, line->values[LOG_event], BYTES("dropped")) || first < 1 || last < first ||
-        last > SEQ_MOST || dropped < 1 || dropped > last - first + 1)
+    if (first < 1 || last < first || last > SEQ_MOST || dropped < 1 || dropped > last - first + 1)
         return LOG_BROKEN;
     return LOG_LOSS;
 }

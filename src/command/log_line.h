@@ -27,6 +27,7 @@ extern const char *const log_field_names[LOG_FIELD_COUNT];
 enum log_kind {
     LOG_REQUEST,    /* what became of a request */
     LOG_LOSS,       /* lines were dropped: LOG_dropped of them, from LOG_first to LOG_last */
+    LOG_EVENT,      /* something else that has a number, such as an audit */
     LOG_BROKEN,     /* it cannot be read, or is no line of ours */
 };
 

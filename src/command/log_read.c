@@ -317,13 +317,15 @@ static int open_successor(const struct log_reader *reader)
 
 bool log_reader_again(struct log_reader *reader)
 {
+    uint64_t whole = reader->position - (reader->text.size - reader->taken);
     struct stat about;
     int successor;
 
     if (fstat(reader->descriptor, &about) < 0)
         return false;
+    /* Of a full disk a half line is taken back: what was read of it is not there any more. */
     if ((uint64_t)about.st_size < reader->position)
-        return go_to(reader, 0);
+        return go_to(reader, (uint64_t)about.st_size < whole ? 0 : whole);
     reader->ended = false;
     if ((uint64_t)about.st_size > reader->position)
         return true;

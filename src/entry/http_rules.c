@@ -208,7 +208,7 @@ bool http_rules_field(struct http_rules *rules, struct bytes name, struct bytes 
         return http_refuse(fault, FAIL_BAD_HTTP, "A header that may come once came twice.");
     else if (field == HTTP_FIELD_CACHE)
         join(rules->joined, rules->values[field], value);
-    rules->counts[field] = 1;
+    rules->counts[field] = rules->counts[field] ? 2 : 1;
     return true;
 }
 
@@ -297,8 +297,11 @@ bool http_rules_head(const struct http_rules *rules, struct http_request *reques
     request->accept = bytes_trim(rules->values[HTTP_FIELD_ACCEPT]);
     request->request_id = bytes_trim(rules->values[HTTP_FIELD_REQUEST_ID]);
     request->user_agent = bytes_trim(rules->values[HTTP_FIELD_AGENT]);
-    request->traceparent = bytes_trim(rules->values[HTTP_FIELD_TRACEPARENT]);
-    request->tracestate = bytes_trim(rules->values[HTTP_FIELD_TRACESTATE]);
+    /* Which of two traceparents is meant nobody knows; a tracestate may always be left out (W3C Trace Context 3.3). */
+    if (rules->counts[HTTP_FIELD_TRACEPARENT] == 1)
+        request->traceparent = bytes_trim(rules->values[HTTP_FIELD_TRACEPARENT]);
+    if (rules->counts[HTTP_FIELD_TRACESTATE] == 1)
+        request->tracestate = bytes_trim(rules->values[HTTP_FIELD_TRACESTATE]);
     request->explain = bytes_trim(rules->values[HTTP_FIELD_EXPLAIN]);
     request->cache_control = bytes_trim(rules->joined->size ? buffer_bytes(rules->joined)
                                                             : rules->values[HTTP_FIELD_CACHE]);

@@ -33,7 +33,7 @@ enum http_field { HTTP_FIELDS(HTTP_FIELD_ENUM) HTTP_FIELD_COUNT };
 struct http_rules {
     struct buffer *joined;                  /* empty; Cache-Control when it came in more than one line */
     struct bytes values[HTTP_FIELD_COUNT];  /* the first of each name */
-    uint8_t counts[HTTP_FIELD_COUNT];       /* saturating */
+    uint8_t counts[HTTP_FIELD_COUNT];       /* 2: more than one */
     bool says_close, says_keep_alive;
 };
 

@@ -30,7 +30,7 @@ static enum config_bodies bodies_of(const struct exchange *x)
 
 bool bodies_wanted(const struct exchange *x)
 {
-    return x->question && x->flow->source && bodies_of(x) != BODIES_NONE;
+    return x->question && x->flow->redact && bodies_of(x) != BODIES_NONE;
 }
 
 void bodies_add(struct exchange *x, const struct chat_event *event)

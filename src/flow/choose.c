@@ -132,6 +132,7 @@ static enum verdict refuse_model(struct exchange *x)
 /* The targets that can do WISH. */
 static void gather_candidates(struct exchange *x, const struct wish *wish)
 {
+    x->steered = wish->variant || wish->controller.size;
     x->candidate_count = 0;
     x->candidates = arena_alloc(&x->arena, x->route.count * sizeof(*x->candidates));
     for (uint32_t i = 0; i < x->route.count; i++) {

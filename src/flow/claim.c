@@ -229,6 +229,8 @@ enum verdict recognise_step(struct exchange *x)
     request->stream = heard->stream;
     request->include_usage = heard->include_usage;
     x->route.model = heard->named;
+    x->route.variant = heard->variant;
+    x->steered = heard->steered;
     return found(x);
 }
 
@@ -242,6 +244,8 @@ static void learn_words(struct exchange *x)
         .asked = request->model,
         .stream = request->stream,
         .include_usage = request->include_usage,
+        .variant = x->route.variant,
+        .steered = x->steered,
     };
 
     memcpy(question.key, x->memory.key, DIGEST_SIZE);

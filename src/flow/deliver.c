@@ -47,6 +47,16 @@ static void cut(struct exchange *x)
     conn_cut(conn);
 }
 
+/* What is sent came in this turn of the loop, if not in an earlier one of a client that lags; from when on? */
+static void note_lag(struct exchange *x, uint64_t now)
+{
+    uint64_t heard = x->transcript ? transcript_heard_us(x->transcript) : 0;
+    uint64_t from = heard > x->flow->turn_us ? heard : x->flow->turn_us;
+
+    if (x->event_us && now > from && now - from > x->lag_us)
+        x->lag_us = now - from;
+}
+
 static void put(struct exchange *x, const struct bytes *parts, unsigned count)
 {
     uint64_t now = clock_us();
@@ -55,8 +65,7 @@ static void put(struct exchange *x, const struct bytes *parts, unsigned count)
         x->bytes_out += parts[i].size;
     if (!x->first_us)
         x->first_us = now;
-    if (x->event_us && now - x->flow->turn_us > x->lag_us)
-        x->lag_us = now - x->flow->turn_us;
+    note_lag(x, now);
     x->last_write_ms = uv_now(x->flow->loop);
     if (!conn_write(x->conn, parts, count))
         x->choked = true;
@@ -188,7 +197,7 @@ static enum verdict end_stream(struct exchange *x)
 static enum verdict deliver_failure(struct exchange *x, const struct failure *failure)
 {
     bool begun = x->head_sent || x->flow->out.size > 0;
-    bool ours = failure->kind < FAIL_UPSTREAM_REFUSED && !begun;
+    bool ours = failure->kind < FAIL_UPSTREAM_REFUSED && !begun && !transcript_facts(x->transcript).attempts;
 
     x->reason = failure_row(failure->kind)->name;
     if (!x->cut_phase)

@@ -158,7 +158,8 @@ void exchange_wake(void *data)
 enum verdict exchange_refuse(struct exchange *x, const struct failure *failure)
 {
     METRICS_COUNT(x->flow->metrics, requests_refused_total);
-    x->cut_phase = steps_name(x->at);
+    if (!x->cut_phase)
+        x->cut_phase = steps_name(x->at);
     reader_deinit(&x->reader);
     transcript_unref(x->transcript);
     x->transcript = transcript_new(1, 1);
@@ -178,6 +179,7 @@ void exchange_leave(struct exchange *x, const char *outcome)
 {
     x->outcome = outcome;
     x->cut_phase = steps_name(x->at);
+    limit_note_wait(x);
     timing_close(x, clock_us());
     if (x->at < steps_settle)
         x->at = steps_settle;

@@ -100,6 +100,7 @@ struct flow {
     struct buffer out, front;           /* scratch of deliver: text, and what goes before it */
     struct json_doc doc;                /* and its scratch for payloads */
     struct journal_source *source;      /* of lines and spans; NULL: nobody takes any */
+    bool is_last;                       /* the process may end at any moment: lines do not wait for others */
     struct redact *redact;              /* for bodies in them; NULL: there is no log */
     uv_timer_t flusher;                 /* hands them over soon */
     struct log_room *log_room;
@@ -184,6 +185,7 @@ struct exchange {
     struct route route;
     struct flight_candidate *candidates;        /* those of the route that can do the steering, in its order */
     uint32_t candidate_count;
+    bool steered;                       /* it asks for that, and they do it */
     struct memory memory;
 
     /* its limits */
@@ -296,6 +298,8 @@ struct explanation *explanation_free(struct explanation *explanation);
 
 /* Make X's admission, if it is under limits: its scopes, and what it wants of them. Nothing is taken yet. */
 void limit_begin(struct exchange *x);
+/* X leaves a queue without having had its turn, if it waits in one: what its record tells of that. */
+void limit_note_wait(struct exchange *x);
 
 struct patience *patience_new(struct flow *flow);
 void patience_close(struct patience *patience, uv_close_cb closed);

@@ -1,7 +1,7 @@
 /*
  * The dry run: a question walks as any other until it would begin to take something. Here it is told what would become
- * of it, and the walk ends. Nobody is called, nothing is taken, counted, remembered or touched in the memory; only the
- * shared limits, where Redis keeps them, are read there.
+ * of it, and the walk ends. No question is asked of anyone, nothing is taken, counted, remembered or touched in the
+ * memory; only the shared limits, where Redis keeps them, are read there.
  */
 #include "flow/explain.h"
 

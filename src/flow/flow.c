@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "admit/shared.h"
 #include "flow/exchange.h"
+#include "flow/timing.h"
 #include "flow/variants.h"
 #include "link/curl_loop.h"
 #include "record/journal.h"
@@ -109,7 +110,7 @@ static void flush_soon(struct flow *flow)
 {
     size_t waiting = source_waiting(flow->source);
 
-    if (waiting >= LINES_BYTES)
+    if (waiting >= LINES_BYTES || (waiting && flow->is_last))
         source_hand_over(flow->source);
     else if (waiting && !uv_is_active((uv_handle_t *)&flow->flusher))
         uv_timer_start(&flow->flusher, on_flush, flow->config->log.flush_ms / 2, 0);
@@ -290,6 +291,9 @@ void flow_abort(struct flow *flow)
         struct exchange *x = LIST_ENTRY(node, struct exchange, link);
 
         if (x->at < steps_deliver) {
+            x->cut_phase = steps_name(x->at);
+            limit_note_wait(x);
+            timing_close(x, clock_us());
             x->body_failed = true;
             x->body_failure = FAIL_DRAINING;
             x->body_message = "The gateway is shutting down.";
@@ -302,6 +306,7 @@ void flow_abort(struct flow *flow)
 
 void flow_cut(struct flow *flow)
 {
+    flow->is_last = true;
     LIST_EACH(&flow->exchanges, node)
         exchange_leave(LIST_ENTRY(node, struct exchange, link), "cut");
 }
@@ -347,6 +352,7 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     audits_cancel_all(flow->audits);
     leads_cancel_all(flow, &failure);
     flight_cancel_all(&flow->flights, &failure);
+    source_hand_over(flow->source); /* other workers may take long, and then the process does not wait for them */
     flow->discovery = discovery_free(flow->discovery);
     flow->identities = identities_free(flow->identities);
     for (uint32_t i = 0; flow->upstreams && i < flow->config->backend_count; i++)

@@ -17,7 +17,8 @@ struct heard_question {
     const struct config_cache_policy *policy;
     const struct config_model *named;       /* the configuration's, for its limits */
     struct bytes asked;         /* the model's name, as asked */
-    bool stream, include_usage;
+    const struct config_variant *variant;   /* or NULL */
+    bool stream, include_usage, steered;
 };
 
 struct heard *heard_new(void);

@@ -34,14 +34,19 @@ static struct lead *lead_free(struct lead *lead)
 
 /* --- setting off --- */
 
-static void fail_down(struct flow *flow, const struct flight_plan *plan)
+/* Nobody can be asked: FULL, those that could be reached have no place for whoever pays. */
+static void fail_down(struct flow *flow, const struct flight_plan *plan, bool full)
 {
-    struct failure failure = failure_make(&plan->question->arena, FAIL_OVERLOADED,
-                                          "No backend of '%.*s' can be reached right now.",
+    struct failure failure = failure_make(&plan->question->arena, full ? FAIL_RATE_LIMITED : FAIL_OVERLOADED,
+                                          full ? "The backends of '%.*s' that can be reached are at their limits. "
+                                                 "Please try again later."
+                                               : "No backend of '%.*s' can be reached right now.",
                                           BYTES_ARG(plan->question->request.model));
 
     failure.retry_after_ms = 1000;
     METRICS_COUNT(flow->metrics, requests_refused_total);
+    if (full)
+        METRICS_COUNT(flow->metrics, limits_refused_total);
     admission_settle(plan->bill, NULL);
     transcript_fail(plan->transcript, &failure);
 }
@@ -69,17 +74,18 @@ static void set_off(struct flow *flow, const struct flight_plan *plan)
 {
     struct flight_candidate *healthy = alloc_bytes(plan->count * sizeof(*healthy));
     struct flight_plan ask = *plan;
-    bool down;
+    bool down, full;
 
     ask.candidates = healthy;
     ask.count = choose_healthy(flow, plan->candidates, plan->count, healthy, &down);
+    full = ask.count > 0;
     if (plan->bill)
         put_paid_first(plan, healthy, &ask.count);
     if (ask.count) {
         health_earn(flow->health);
         flight_start(&flow->flights, &ask);
     } else {
-        fail_down(flow, plan);
+        fail_down(flow, plan, full);
     }
     alloc_free(healthy);
 }

@@ -54,10 +54,19 @@ static enum verdict refuse(struct exchange *x)
 
     x->memory.outcome = MEMORY_NONE;
     METRICS_COUNT(x->flow->metrics, limits_refused_total);
-    admission_note(x, admission);
+    limit_note_wait(x);
     admission_settle(admission, NULL);
     x->admission = NULL;
     return exchange_refuse(x, &failure);
+}
+
+void limit_note_wait(struct exchange *x)
+{
+    if (!x->admission)
+        return;
+    if (x->admission->waiter.queue)
+        x->admission->waited_ms = clock_ms() - x->admission->since_ms;
+    admission_note(x, x->admission);
 }
 
 static enum verdict refuse_waiting(struct exchange *x, const char *message)
@@ -66,7 +75,7 @@ static enum verdict refuse_waiting(struct exchange *x, const char *message)
         .kind = FAIL_RATE_LIMITED, .message = bytes_of(message), .retry_after_ms = 1000, .type = BYTES("requests")};
 
     METRICS_COUNT(x->flow->metrics, limits_refused_total);
-    admission_note(x, x->admission);
+    limit_note_wait(x);
     admission_undo(x->admission);
     x->admission = NULL;
     return exchange_refuse(x, &failure);
@@ -133,13 +142,12 @@ static enum verdict let_in(struct exchange *x)
 {
     struct admission *admission = x->admission;
 
+    limit_note_wait(x);
     if (admission->waiter.queue) {
-        admission->waited_ms = clock_ms() - admission->since_ms;
         queue_take(&admission->waiter);
         list_remove(&admission->waiting);
     }
     admission->has_turn = false;
-    admission_note(x, admission);
     return STEP_NEXT;
 }
 

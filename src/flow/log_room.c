@@ -1,6 +1,7 @@
 /*
- * Where no line may be lost (log.when_full: block), a request waits at the door while the log has no room, and is
- * refused when that takes too long. Those that are inside already have the other half of the log's buffer.
+ * Where lines should not be lost (log.when_full: block), a request waits at the door while half of the log's buffer is
+ * used, and is refused when that takes too long. The other half is for those that are inside already: it is the
+ * operator's to make it large enough for them all.
  */
 #include "flow/exchange.h"
 

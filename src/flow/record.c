@@ -6,6 +6,7 @@
 #include "flow/timing.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "record/gaps.h"
 #include "record/journal.h"
 #include "record/recent.h"
@@ -19,11 +20,7 @@
 
 static struct bytes clip(struct bytes text)
 {
-    if (text.size > LONGEST_TEXT)
-        text.size = LONGEST_TEXT;
-    while (text.size == LONGEST_TEXT && ((unsigned char)text.data[text.size - 1] & 0xc0) == 0x80)
-        text.size--;
-    return text;
+    return utf8_cut(text, LONGEST_TEXT);
 }
 
 static const char *operation_of(const struct exchange *x)
@@ -104,9 +101,9 @@ static void tell_tokens(const struct exchange *x, const struct transcript_facts 
 
     record->prompt_tokens = facts->prompt_tokens;
     record->completion_tokens = facts->completion_tokens;
-    if (x->endpoint->kind != ENDPOINT_CHAT || !x->question->request.doc || x->reader.taken == 0)
+    if (x->endpoint->kind != ENDPOINT_CHAT || x->reader.taken == 0)
         return;
-    if (facts->prompt_tokens < 0 || facts->completion_tokens < 0) {
+    if (x->question->request.doc && (facts->prompt_tokens < 0 || facts->completion_tokens < 0)) {
         struct estimate estimate =
             estimate_of(&x->question->request, model ? model->default_output : CONFIG_DEFAULT_OUTPUT);
 
@@ -118,10 +115,9 @@ static void tell_tokens(const struct exchange *x, const struct transcript_facts 
     }
     if (model && (model->price.input || model->price.output)) {
         record->has_cost = true;
-        record->cost = made_here(x) && !facts->recalled
-                           ? estimate_money((uint64_t)record->prompt_tokens, (uint64_t)record->completion_tokens,
-                                            model->price.input, model->price.output)
-                           : 0;
+        if (made_here(x) && !facts->recalled)
+            record->cost = estimate_money((uint64_t)record->prompt_tokens, (uint64_t)record->completion_tokens,
+                                          model->price.input, model->price.output);
     }
 }
 
@@ -146,9 +142,7 @@ static void tell_question(const struct exchange *x, struct record *record)
     record->stream = request->stream;
     if (x->route.variant)
         record->variant = x->route.variant->name;
-    record->steered = x->candidate_count && (x->candidates[0].steering.controller.size ||
-                                             x->candidates[0].steering.lora.size ||
-                                             x->candidates[0].steering.adapter.size);
+    record->steered = x->steered;
 }
 
 static void tell_times(struct exchange *x, struct record *record)
@@ -216,11 +210,11 @@ static void write_line(struct exchange *x, struct record *record)
     struct journal_source *source = x->flow->source;
     struct buffer *out;
 
-    if (bodies_wanted(x))
-        bodies_tell(x, record);
     out = source_line(source, JOURNAL_LINES);
     if (!out)
         return;
+    if (bodies_wanted(x))
+        bodies_tell(x, record);
     record_write(record, out);
     buffer_append_char(out, '\n');
     source_end_line(source, JOURNAL_LINES);

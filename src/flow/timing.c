@@ -19,6 +19,28 @@ static uint64_t part_until(uint64_t *mark, uint64_t at, uint64_t now)
     return part;
 }
 
+/* Backends were asked and nothing came: in which phase was it waited for? */
+static enum phase waited_in(const struct transcript_facts *facts)
+{
+    const struct transcript_try *last = &facts->tries[facts->try_count ? facts->try_count - 1 : 0];
+
+    if (facts->try_count && last->failed &&
+        (last->failure == FAIL_UPSTREAM_CONNECT || last->failure == FAIL_UPSTREAM_DNS ||
+         last->failure == FAIL_UPSTREAM_TLS))
+        return PHASE_CONNECT;
+    return PHASE_FIRST_BYTE;
+}
+
+static void split_waiting(struct exchange *x, uint64_t now_us)
+{
+    struct transcript_facts facts = transcript_facts(x->transcript);
+    uint64_t first_us = transcript_first_us(x->transcript);
+
+    x->parts[PHASE_CONNECT] = part_until(&x->mark_us, facts.connected_us, now_us);
+    x->parts[PHASE_FIRST_BYTE] = part_until(&x->mark_us, first_us, now_us);
+    timing_spend(x, facts.attempts && !first_us ? waited_in(&facts) : PHASE_ANSWER, now_us);
+}
+
 void timing_close(struct exchange *x, uint64_t now_us)
 {
     uint64_t queue = x->told.waited_ms * 1000;
@@ -27,11 +49,7 @@ void timing_close(struct exchange *x, uint64_t now_us)
         return;
     x->timed = true;
     if (x->transcript && x->at >= steps_deliver) {
-        struct transcript_facts facts = transcript_facts(x->transcript);
-
-        x->parts[PHASE_CONNECT] = part_until(&x->mark_us, facts.connected_us, now_us);
-        x->parts[PHASE_FIRST_BYTE] = part_until(&x->mark_us, transcript_first_us(x->transcript), now_us);
-        timing_spend(x, PHASE_ANSWER, now_us);
+        split_waiting(x, now_us);
     } else {
         timing_spend(x, steps_phase(x->at), now_us);
     }

@@ -79,7 +79,7 @@ static enum verdict send_page(struct usage_look *look)
 {
     struct exchange *x = look->x;
 
-    x->quiet = true;
+    x->quiet = x->flow->admin;
     x->told.degraded = look->degraded;
     buffer_append_char(&look->body, ']');
     if (look->more)

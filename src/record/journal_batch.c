@@ -66,7 +66,7 @@ void batch_add(struct batch *batch, const struct block *block, uint64_t first)
     size_t size = (size_t)snprintf(NULL, 0, "%llu", (unsigned long long)first);
 
     assert(batch_need(block) <= batch->capacity - batch->size);
-    if (block->kind != JOURNAL_LINES) {
+    if (block->kind != JOURNAL_LINES && rest.size) {
         to = put(to, rest.data, rest.size);
         rest.size = 0;
     }

@@ -103,6 +103,7 @@ void flight_send(struct flight *flight, bool fresh)
     flight_listen_reset(flight);
     flight->stale_retried = fresh;
     flight->facts.attempts++;
+    flight->called = true;
     transcript_tell(flight->transcript, &flight->facts);
     flight_note(flight, FLIGHT_CALL, NULL);
     flight->call = call_start(flight_candidate(flight)->upstream, &request, &flight_events, flight);
@@ -201,6 +202,9 @@ static void ask_candidate(struct flight *flight)
 
     flight->facts.backend = candidate->backend->name;
     flight->facts.model = candidate->steering.adapter.size ? candidate->steering.adapter : candidate->upstream_model;
+    flight->facts.connected_us = 0;
+    flight->status = 0;         /* one that cannot be asked has none */
+    flight->called = false;
     flight->asked_us = clock_us();
     flight->talk_deadline = flight->asked_us / 1000 + TALK_MS;
     if (flight->pass_path.size) {
@@ -318,7 +322,8 @@ static bool move_on(struct flight *flight)
 void flight_failed(struct flight *flight, const struct failure *failure)
 {
     assert(flight->transcript);
-    flight_note(flight, FLIGHT_FAILED, failure);
+    if (flight->called)
+        flight_note(flight, FLIGHT_FAILED, failure);
     note_try(flight, failure);
     if (flight->call)
         flight_note(flight, FLIGHT_CALL_ENDED, NULL);

@@ -3,6 +3,8 @@
  */
 #include "upstream/flight_private.h"
 
+#include "base/clock.h"
+
 /* Of an answer that is an error; more says nothing more. */
 #define ERROR_BODY_BYTES 65536
 /* Of what follows an answer's end: more is not worth a connection. */
@@ -274,6 +276,7 @@ static void on_body(void *data, struct bytes piece)
             flight_free(flight);
         return;
     }
+    transcript_hear(flight->transcript, clock_us());
     if (flight->streaming) {
         take_stream(flight, piece);
     } else if (flight->body.size + piece.size <= limit) {

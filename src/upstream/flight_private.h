@@ -28,6 +28,7 @@ struct flight {
     void *bill;
     struct bytes key, traceparent, tracestate;
     uint64_t asked_us;              /* the present candidate */
+    bool called;                    /* it was asked something */
 
     struct flight_candidate *candidates;
     unsigned count, at;

@@ -144,16 +144,18 @@ class Sinks:
         return self.rows[name]
 
 
-def wait_sink(gateway, true, what, name="file", kind="log", timeout=10):
-    """Until TRUE of the sink's row; the numbers then."""
+def wait_sinks(gateway, true, what, kind="log", timeout=10):
+    """Until TRUE of the numbers; those."""
     def look():
         sinks = Sinks(gateway, kind)
-        return sinks if true(sinks[name]) else None
-    return until(look, f"{name}: {what}", timeout)
+        return sinks if true(sinks) else None
+    return until(look, what, timeout)
 
 
-def settled(gateway, name="file", kind="log", timeout=10):
-    return wait_sink(gateway, lambda row: row["waiting"] == 0, "nothing waits", name, kind, timeout)
+def settled(gateway, accepted, kind="log", timeout=10):
+    """Until so many lines were handed over, and none waits anywhere."""
+    return wait_sinks(gateway, lambda sinks: sinks.accepted == accepted and not any(
+        row["waiting"] for row in sinks.rows.values()), f"{accepted} lines to be settled", kind, timeout)
 
 
 # --- a collector of spans, and a syslog daemon ------------------------------------------------------------------------

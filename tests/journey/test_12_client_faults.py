@@ -421,15 +421,13 @@ def test_f16_control_bytes_never_reach_the_upstreams_head(gateway, provider):
 
 
 def test_f16_the_log_is_one_line_whatever_the_client_says(gateway):
-    before = len(gateway.log())
-    for name in ("evil\nrequest id=req_0 forged", "a b=c", "\u001b[31mred", "\u2028", "x" * 5000):
-        gateway.chat(question(name))
-        gateway.ask("/v1/models", headers=[("User-Agent", "a b"), ("X-Request-Id", "x y=z")])
-    gateway.wait_for(lambda: len(gateway.log()) >= before + 10, "ten lines")
-    told = [record["model"] for record in gateway.log()[before:] if record["operation"] == "chat"][-5:]
-    assert told == ["-", "a b=c", "-", "\u2028", "-"], "what is no name at all is not repeated"
+    names = ("evil\nrequest id=req_0 forged", "a b=c", "\u001b[31mred", "\u2028", "x" * 5000)
+    for name in names:
+        asked = gateway.wait_record(gateway.chat(question(name)))
+        assert asked["model"] == name[:256]
+        page = gateway.ask("/v1/models", headers=[("User-Agent", "a b"), ("X-Request-Id", "x y=z")])
+        assert gateway.wait_record(page)["client_id"] == "x y=z"
     assert not any("forged" in line for line in gateway.lines)
-    assert [record["client_id"] for record in gateway.log()[before:] if record["operation"] == "page"][-5:] == ["x y=z"] * 5
 
 
 def test_f18_request_ids_are_not_taken_over(gateway):

@@ -318,7 +318,7 @@ NO_TOKENS = {"prompt_tokens": ABSENT, "completion_tokens": ABSENT, "cost": ABSEN
 PART = {"status": 200, "prompt_tokens": SOME, "completion_tokens": SOME, "tokens_estimated": True, "cost": SOME,
         "stream": True, "finish_reason": ABSENT}
 # The wait for a backend is not the gateway's own time.
-WAITED = {"first_byte_ms": lambda ms: ms > 800, "answer_ms": lambda ms: ms < 500}
+WAITED = {"first_byte_ms": lambda ms: ms > 800, "answer_ms": ABSENT}
 
 
 def faulty(words, **more):
@@ -449,7 +449,8 @@ def test_patience_is_over(houses, provider_of):
         swarm.answers(guests)
     check_answer(watch.records[0], refused)
     check_line(watch.records[0], {"status": 429, "reason": "rate_limited", "phase": "limit", **NOBODY, "queue_position": 1,
-                                  "queue_ms": lambda ms: ms >= 290, "limit_ms": lambda ms: ms < 200})
+                                  "queue_ms": lambda ms: ms >= 290})
+    assert watch.records[0].raw.get("limit_ms", 0) < 200
 
 
 def test_too_many_guesses(houses):
