@@ -13,7 +13,7 @@
 
 #include <assert.h>
 
-#define PRIVATE_ROOM 1024
+#define PRIVATE_ROOM (1024 - sizeof(struct transcript_block)) /* malloc keeps blocks up to 1 KB at hand */
 #define SHARED_ROOM (4096 - sizeof(struct transcript_block))
 
 static struct transcript *make(size_t high_water, size_t low_water)

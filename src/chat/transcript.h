@@ -107,7 +107,9 @@ struct transcript_facts {
     enum chat_finish finish;
     unsigned try_count;
     struct transcript_try tries[TRANSCRIPT_TRIES];
-    uint64_t connected_us;          /* when the last call had its connection, on the monotonic clock; 0: it had none */
+    /* When the last backend began to be asked, and when its last call had its connection, on the monotonic clock; 0:
+     * never. */
+    uint64_t asked_us, connected_us;
     unsigned raw_status;            /* of an EVENT_RAW answer */
     bool whole;                     /* every choice ended with a reason of its own accord: it may be remembered */
     bool recalled;                  /* it was made earlier, and read from the second shelf */

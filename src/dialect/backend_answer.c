@@ -14,6 +14,8 @@
 #define KEEP_NODES 4096
 /* Longer ones are none. */
 #define FINGERPRINT_BYTES 120
+/* More tokens than any answer has: a count above it is not believed. */
+#define TOKENS_MOST 1000000000
 
 void backend_answer_init(struct backend_answer *answer, enum config_kind kind, const struct chat_request *request,
                          struct arena *arena, struct json_doc *doc)
@@ -168,14 +170,19 @@ static enum backend_verdict read_choice(struct backend_answer *answer, const str
     return BACKEND_EVENT;
 }
 
-static void read_usage(struct backend_answer *answer, const struct json_node *usage)
+/* A count that could be one: what is charged and added up is made of it. */
+static void read_count(const struct json_doc *doc, const struct json_node *usage, struct bytes name, int64_t *target)
 {
     int64_t count;
 
-    if (json_i64(answer->doc, json_member(answer->doc, usage, BYTES("prompt_tokens")), &count) == 0 && count >= 0)
-        answer->prompt_tokens = count;
-    if (json_i64(answer->doc, json_member(answer->doc, usage, BYTES("completion_tokens")), &count) == 0 && count >= 0)
-        answer->completion_tokens = count;
+    if (json_i64(doc, json_member(doc, usage, name), &count) == 0 && count >= 0 && count <= TOKENS_MOST)
+        *target = count;
+}
+
+static void read_usage(struct backend_answer *answer, const struct json_node *usage)
+{
+    read_count(answer->doc, usage, BYTES("prompt_tokens"), &answer->prompt_tokens);
+    read_count(answer->doc, usage, BYTES("completion_tokens"), &answer->completion_tokens);
 }
 
 /* The first event that tells counts. */

@@ -27,7 +27,7 @@ struct http_request {
     bool has_body;                  /* chunked, or a Content-Length above 0 */
     uint64_t content_length;        /* 0 when chunked or absent */
     struct bytes authorization, api_key, content_type, accept, request_id, user_agent;
-    struct bytes traceparent, tracestate, explain;
+    struct bytes traceparent, tracestate, explain, host, origin;
     struct bytes cache_control;     /* of all its lines, joined by ", "; none when there is no such line */
 };
 

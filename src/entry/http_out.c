@@ -203,6 +203,10 @@ void http_out_head(const struct http_head *head, struct buffer *out)
         field(out, BYTES("content-type: "), bytes_of(head->content_type));
     if (head->event_stream)
         buffer_append(out, BYTES("cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n"));
+    if (head->is_page)
+        buffer_append(out, BYTES("content-security-policy: default-src 'none'; style-src 'unsafe-inline'; "
+                                 "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
+                                 "form-action 'none'; frame-ancestors 'none'\r\nx-content-type-options: nosniff\r\n"));
     if (head->request_id.size)
         field(out, BYTES("x-request-id: "), head->request_id);
     if (head->allow)

@@ -25,6 +25,7 @@ struct http_head {
     bool until_close;           /* neither: the body ends with the connection (HTTP/1.0 streams) */
     uint64_t content_length;
     bool close;                 /* Connection: close */
+    bool is_page;               /* HTML of our own: Content-Security-Policy, which loads and frames nothing */
     bool event_stream;          /* Cache-Control: no-cache, no-transform and X-Accel-Buffering: no */
     struct bytes request_id;    /* x-request-id, or none */
     const char *allow;          /* Allow, or NULL */

@@ -302,7 +302,10 @@ bool http_rules_head(const struct http_rules *rules, struct http_request *reques
         request->traceparent = bytes_trim(rules->values[HTTP_FIELD_TRACEPARENT]);
     if (rules->counts[HTTP_FIELD_TRACESTATE] == 1)
         request->tracestate = bytes_trim(rules->values[HTTP_FIELD_TRACESTATE]);
-    request->explain = bytes_trim(rules->values[HTTP_FIELD_EXPLAIN]);
+    request->explain = rules->counts[HTTP_FIELD_EXPLAIN] > 1 ? BYTES("twice")
+                                                             : bytes_trim(rules->values[HTTP_FIELD_EXPLAIN]);
+    request->host = bytes_trim(rules->values[HTTP_FIELD_HOST]);
+    request->origin = bytes_trim(rules->values[HTTP_FIELD_ORIGIN]);
     request->cache_control = bytes_trim(rules->joined->size ? buffer_bytes(rules->joined)
                                                             : rules->values[HTTP_FIELD_CACHE]);
     return check_host(rules, request->minor, fault) && check_framing(rules, request, fault) &&

@@ -23,7 +23,8 @@
     X(CACHE, "cache-control", false)                                                                         \
     X(TRACEPARENT, "traceparent", false)                                                                     \
     X(TRACESTATE, "tracestate", false)                                                                       \
-    X(EXPLAIN, "x-embergate-explain", false)
+    X(EXPLAIN, "x-embergate-explain", false)                                                                 \
+    X(ORIGIN, "origin", false)
 
 #define HTTP_FIELD_ENUM(field, name, once) HTTP_FIELD_##field,
 enum http_field { HTTP_FIELDS(HTTP_FIELD_ENUM) HTTP_FIELD_COUNT };

@@ -1,17 +1,16 @@
 /*
- * An answer is kept as what it says (chat/answer_text), so a stream and a whole body are told alike, and two answers
- * can be compared by `embergate log replay`.
+ * An answer is kept as what it says, put together as one body of the API (chat/assembled): a stream and a whole body are
+ * told alike, and field paths mean in an answer what they mean in the API.
  */
 #include "flow/bodies.h"
 
 #include "base/alloc.h"
-#include "chat/answer_text.h"
-#include "json/json_write.h"
+#include "chat/assembled.h"
 #include "record/redact.h"
 
 /* What is gathered of one answer. */
 struct said {
-    struct answer_text text;
+    struct assembled body;
     struct buffer raw;          /* logits, and what is passed through: as it is */
     uint64_t bytes;
     bool cut;                   /* it was longer than any answer may be */
@@ -37,7 +36,7 @@ void bodies_add(struct exchange *x, const struct chat_event *event)
 {
     if (!x->said) {
         x->said = ALLOC_NEW(struct said);
-        answer_text_init(&x->said->text);
+        assembled_init(&x->said->body);
         buffer_init(&x->said->raw);
     }
     x->said->bytes += event->payload.size;
@@ -48,21 +47,7 @@ void bodies_add(struct exchange *x, const struct chat_event *event)
     if (event->kind >= EVENT_LOGITS)
         buffer_append(&x->said->raw, event->payload);
     else
-        answer_text_add(&x->said->text, event, &x->flow->doc);
-}
-
-static void write_choices(const struct answer_text *text, struct buffer *out)
-{
-    buffer_append_text(out, "{\"choices\":[");
-    for (uint32_t i = 0; i < text->count; i++) {
-        buffer_append_text(out, i ? ",{" : "{");
-        json_write_member_i64(out, "index", i);
-        json_write_member_string(out, "content", buffer_bytes(&text->choices[i].content));
-        json_write_member_string(out, "rest", buffer_bytes(&text->choices[i].rest));
-        json_write_member_raw(out, "ended", text->choices[i].ended ? BYTES("true") : BYTES("false"));
-        buffer_append_char(out, '}');
-    }
-    buffer_append_text(out, "]}");
+        assembled_add(&x->said->body, event->payload, &x->flow->doc);
 }
 
 static struct bytes hash_of(struct exchange *x, struct bytes text)
@@ -88,16 +73,24 @@ static struct bytes redacted(struct exchange *x, struct bytes text, bool *ret_cu
     return copy;
 }
 
+/* Beside a text with something taken out its hash would let it be guessed. */
+static bool hides(const struct exchange *x, bool full)
+{
+    const struct config_log *log = &x->flow->config->log;
+
+    return full && (log->redact_field_count || log->redact_pattern_count);
+}
+
 static void tell_answer(struct exchange *x, struct record *record, bool full)
 {
     struct bytes text = buffer_bytes(&x->said->raw);
 
     buffer_clear(&x->flow->out, 1 << 20);
     if (text.size == 0) {
-        write_choices(&x->said->text, &x->flow->out);
+        assembled_write(&x->said->body, &x->flow->out);
         text = buffer_bytes(&x->flow->out);
     }
-    if (!x->said->cut)
+    if (!x->said->cut && !hides(x, full))
         record->answer_hash = hash_of(x, text);
     if (full)
         record->answer_body = redacted(x, text, &record->answer_cut);
@@ -109,7 +102,8 @@ void bodies_tell(struct exchange *x, struct record *record)
     bool full = bodies_of(x) == BODIES_FULL;
 
     if (x->question->body.size) {
-        record->request_hash = hash_of(x, buffer_bytes(&x->question->body));
+        if (!hides(x, full))
+            record->request_hash = hash_of(x, buffer_bytes(&x->question->body));
         if (full)
             record->request_body = redacted(x, buffer_bytes(&x->question->body), &record->request_cut);
     }
@@ -121,7 +115,7 @@ void bodies_forget(struct exchange *x)
 {
     if (!x->said)
         return;
-    answer_text_deinit(&x->said->text);
+    assembled_deinit(&x->said->body);
     buffer_deinit(&x->said->raw);
     x->said = alloc_free(x->said);
 }

@@ -154,7 +154,7 @@ static void gather_candidates(struct exchange *x, const struct wish *wish)
 static uint32_t sort_healthy(struct flow *flow, const struct flight_candidate *candidates, uint32_t count, bool asks,
                              struct flight_candidate *ret)
 {
-    uint64_t now = clock_ms();
+    uint64_t now = flow->turn_us / 1000;
     uint32_t all = 0, good = 0;
 
     for (uint32_t i = 0; i < count; i++) {

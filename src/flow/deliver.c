@@ -151,7 +151,11 @@ static void send_whole(struct exchange *x, struct http_head *head, struct bytes 
 
 void deliver_page(struct exchange *x, unsigned status, const char *content_type, struct bytes body)
 {
-    struct http_head head = {.status = status, .content_type = content_type};
+    struct http_head head = {
+        .status = status,
+        .content_type = content_type,
+        .is_page = bytes_start_with(bytes_of(content_type), BYTES("text/html")),
+    };
 
     send_whole(x, &head, body);
 }

@@ -208,6 +208,30 @@ static void begin_trace(struct exchange *x, const struct http_request *request)
     x->traced = true;
 }
 
+/* Whoever wants a dry run in words that are not known must not get the real one. */
+static void read_explain(struct exchange *x, struct bytes value)
+{
+    x->explain = bytes_equal(value, BYTES("1")) || bytes_equal_nocase(value, BYTES("true"));
+    if (!x->explain && value.size && !bytes_equal(value, BYTES("0")) && !bytes_equal_nocase(value, BYTES("false"))) {
+        x->body_failed = true;
+        x->body_failure = FAIL_INVALID;
+        x->body_message = "The header x-embergate-explain must be 1 or 0.";
+    }
+}
+
+/* A web page that somebody has open elsewhere may send a POST here without being asked (CSRF). */
+static void refuse_foreign(struct exchange *x, const struct http_request *request)
+{
+    size_t scheme = bytes_find(request->origin, BYTES("://"));
+
+    if (!x->flow->admin || request->method != HTTP_POST_ || request->origin.size == 0 ||
+        (scheme < request->origin.size && bytes_equal_nocase(bytes_skip(request->origin, scheme + 3), request->host)))
+        return;
+    x->body_failed = true;
+    x->body_failure = FAIL_INVALID;
+    x->body_message = "The administration takes no requests from pages of another origin.";
+}
+
 static void on_request(struct conn *conn, const struct http_request *request)
 {
     struct flow *flow = LIST_ENTRY(conn_context_of(conn), struct flow, conns);
@@ -222,7 +246,8 @@ static void on_request(struct conn *conn, const struct http_request *request)
         &x->arena, request->api_key.size ? request->api_key : keyring_bearer(request->authorization));
     cache_control_read(request->cache_control, &x->memory.control);
     begin_trace(x, request);
-    x->explain = bytes_equal(request->explain, BYTES("1"));
+    read_explain(x, request->explain);
+    refuse_foreign(x, request);
     x->verb = request->method;
     x->minor = request->minor;
     x->may_keep = request->keep_alive;

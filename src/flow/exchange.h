@@ -99,6 +99,7 @@ struct flow {
 
     struct buffer out, front;           /* scratch of deliver: text, and what goes before it */
     struct json_doc doc;                /* and its scratch for payloads */
+    struct json_doc reader;             /* scratch of understand, for questions */
     struct journal_source *source;      /* of lines and spans; NULL: nobody takes any */
     bool is_last;                       /* the process may end at any moment: lines do not wait for others */
     struct redact *redact;              /* for bodies in them; NULL: there is no log */
@@ -107,6 +108,8 @@ struct flow {
     struct series *series;              /* this worker's own */
     struct top *top;
     uint64_t turn_us;                   /* when the sockets of this turn had been looked at */
+    uint64_t wall_ahead_us;             /* the wall clock's lead on the monotonic one */
+    uint64_t compared_us;               /* when that was seen */
     unsigned closing;                   /* handles still to close */
     void (*closed)(void *data);
     void *closed_data;

@@ -7,6 +7,9 @@
 #include "dialect/logits.h"
 #include "json/json_write.h"
 
+/* Of an explanation, beyond which bodies are told by their size. */
+#define BODIES_MOST (256 << 10)
+
 /* --- what is said of one --- */
 
 static const char *steering_of(const struct chat_steering *steering)
@@ -85,12 +88,12 @@ static void call_deinit(struct call *call)
     arena_deinit(&call->arena);
 }
 
-/* The first is told whole, the others as far as an answer may be large. */
-static void write_body(const struct exchange *x, struct bytes body, bool first, struct buffer *out)
+/* The first is told whole, the others while there is room: a question for a dozen backends is not told a dozen times. */
+static void write_body(struct bytes body, bool first, struct buffer *out)
 {
     if (body.size == 0)
         return;
-    if (first || out->size + body.size <= x->flow->config->limits.answer_bytes)
+    if (first || out->size + body.size <= BODIES_MOST)
         json_write_member_raw(out, "body", body);
     else
         json_write_member_i64(out, "body_bytes", (int64_t)body.size);
@@ -129,7 +132,7 @@ static void write_candidate(const struct explanation *explanation, uint32_t at, 
         write_calls(x, candidate, out);
         json_write_member_string(out, "method", call.request.get ? BYTES("GET") : BYTES("POST"));
         json_write_member_string(out, "path", call.request.path);
-        write_body(x, call.request.body, *first, out);
+        write_body(call.request.body, *first, out);
     }
     json_write_member_raw(out, "asked", asked && good ? BYTES("true") : BYTES("false"));
     json_write_member_string(out, "why",

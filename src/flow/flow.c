@@ -19,8 +19,10 @@
 /* Above this share of the connections the idle ones are let go soon. */
 #define CROWDED_PERCENT 85
 #define CROWDED_IDLE_MS 2000
-/* Lines for the log leave together: after half its time, or so many bytes. */
-#define LINES_BYTES 32768
+/* How long the two clocks are taken to go alike. */
+#define COMPARE_US 100000
+/* Lines for the log leave together: after half its time, or so many bytes. Each time wakes the log's thread. */
+#define LINES_BYTES 65536
 
 /* --- the flights' notes --- */
 
@@ -121,6 +123,10 @@ static void on_before(uv_check_t *check)
     struct flow *flow = check->data;
 
     flow->turn_us = clock_us();
+    if (flow->turn_us - flow->compared_us >= COMPARE_US) {
+        flow->wall_ahead_us = clock_wall_us() - flow->turn_us;
+        flow->compared_us = flow->turn_us;
+    }
     if (flow->news)
         exchange_run_ready(flow);
 }
@@ -256,6 +262,7 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, unsigned inde
 
     open_log(flow);
     json_doc_init(&flow->doc, ANSWER_JSON_LIMITS);
+    json_doc_init(&flow->reader, JSON_LIMITS_DEFAULT);
     flight_context_init(&flow->flights, loop);
     flow->flights.answer_bytes = flow->config->limits.answer_bytes;
     flow->flights.event_bytes = flow->config->limits.event_bytes;
@@ -383,6 +390,7 @@ struct flow *flow_free(struct flow *flow)
     variants_free(flow->variants);
     flight_context_deinit(&flow->flights);
     json_doc_deinit(&flow->doc);
+    json_doc_deinit(&flow->reader);
     buffer_deinit(&flow->out);
     buffer_deinit(&flow->front);
     log_room_free(flow->log_room);

@@ -3,7 +3,7 @@
  * used, and is refused when that takes too long. The other half is for those that are inside already: it is the
  * operator's to make it large enough for them all.
  */
-#include "flow/exchange.h"
+#include "flow/timing.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -56,17 +56,26 @@ static bool needs_room(const struct exchange *x)
            !(x->endpoint && (x->endpoint->kind == ENDPOINT_HEALTH || x->endpoint->kind == ENDPOINT_READY));
 }
 
+/* So long it was in a queue, though not for its limits. */
+static void stop_waiting(struct exchange *x)
+{
+    if (list_empty(&x->rooming))
+        return;
+    list_remove(&x->rooming);
+    timing_spend(x, PHASE_QUEUE, clock_us());
+}
+
 enum verdict log_room_step(struct exchange *x)
 {
     struct log_room *room = x->flow->log_room;
     const struct config_log *log = &x->flow->config->log;
 
     if (log->when_full != WHEN_FULL_BLOCK || !journal_is_crowded(x->flow->shared->journal) || !needs_room(x)) {
-        list_remove(&x->rooming);
+        stop_waiting(x);
         return STEP_NEXT;
     }
     if (clock_us() - x->began_us >= (uint64_t)log->block_ms * 1000) {
-        list_remove(&x->rooming);
+        stop_waiting(x);
         return exchange_refuse_text(x, FAIL_OVERLOADED,
                                     "The gateway's request log has no room, and no request may go unrecorded here. "
                                     "Please try again later.");

@@ -41,11 +41,6 @@ struct sinks {
     unsigned count;
 };
 
-static bool takes(const struct journal_sink_counts *sink, enum journal_kind kind)
-{
-    return bytes_start_with(bytes_of(sink->name), BYTES("otlp")) == (kind == JOURNAL_SPANS);
-}
-
 static void write_up(const struct sinks *sinks, enum journal_kind kind, struct buffer *out)
 {
     const char *name = kind == JOURNAL_SPANS ? "embergate_spans_sink_up" : "embergate_log_sink_up";
@@ -54,7 +49,7 @@ static void write_up(const struct sinks *sinks, enum journal_kind kind, struct b
     for (unsigned i = 0; i < sinks->count; i++) {
         const struct prometheus_label label = {"sink", bytes_of(sinks->list[i].name)};
 
-        if (takes(&sinks->list[i], kind))
+        if (sinks->list[i].kind == kind)
             prometheus_sample(out, &(struct prometheus_series){name, &label, 1}, sinks->list[i].good);
     }
 }
@@ -71,7 +66,7 @@ static void write_sinks(const struct sinks *sinks, enum journal_kind kind, struc
             uint64_t value;
 
             memcpy(&value, counts + sink_rows[row].offset, sizeof(value));
-            if (takes(&sinks->list[i], kind))
+            if (sinks->list[i].kind == kind)
                 prometheus_sample(out, &(struct prometheus_series){name, &label, 1}, (int64_t)value);
         }
     }

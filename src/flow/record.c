@@ -151,7 +151,7 @@ static void tell_times(struct exchange *x, struct record *record)
 
     timing_close(x, now);
     record->total_us = now - x->began_us;
-    record->wall_us = (int64_t)(clock_wall_us() - record->total_us);
+    record->wall_us = (int64_t)(x->began_us + x->flow->wall_ahead_us);
     record->auth_us = x->parts[PHASE_AUTH];
     record->body_us = x->parts[PHASE_BODY];
     record->parse_us = x->parts[PHASE_PARSE];

@@ -49,6 +49,17 @@ static enum verdict refuse_json(struct exchange *x, int error)
     return exchange_refuse(x, &failure);
 }
 
+/* A long body was read while it came, or is finished here; a short one is read at once. */
+static int read_json(struct flow *flow, struct question *question)
+{
+    struct json_doc *doc = &question->doc;
+    struct bytes body = buffer_bytes(&question->body);
+
+    if (doc->complete)
+        return 0;
+    return body.size > RECOGNISED_BYTES ? json_doc_finish(doc, body) : json_doc_read(doc, &flow->reader, body);
+}
+
 static enum verdict understand_step(struct exchange *x)
 {
     struct question *question = x->question;
@@ -57,7 +68,7 @@ static enum verdict understand_step(struct exchange *x)
 
     if (x->endpoint->kind == ENDPOINT_PASS && x->verb == HTTP_GET_)
         return STEP_NEXT;
-    r = question->doc.complete ? 0 : json_doc_finish(&question->doc, buffer_bytes(&question->body));
+    r = read_json(x->flow, question);
     if (r > 0)
         return refuse_json(x, r);
     if (x->endpoint->kind == ENDPOINT_PASS)
@@ -74,6 +85,8 @@ static void settle_admission(struct exchange *x)
 {
     struct transcript_facts facts = {.prompt_tokens = -1, .completion_tokens = -1};
 
+    if (!x->admission)
+        return;
     if (x->transcript)
         facts = transcript_facts(x->transcript);
     admission_settle(x->admission, &facts);

@@ -34,10 +34,12 @@ static enum phase waited_in(const struct transcript_facts *facts)
 static void split_waiting(struct exchange *x, uint64_t now_us)
 {
     struct transcript_facts facts = transcript_facts(x->transcript);
-    uint64_t first_us = transcript_first_us(x->transcript);
+    uint64_t first_us = transcript_first_us(x->transcript), lost;
 
+    /* What went by at backends that could not is waiting for an answer, not for the last one's connection. */
+    lost = part_until(&x->mark_us, facts.asked_us, now_us);
     x->parts[PHASE_CONNECT] = part_until(&x->mark_us, facts.connected_us, now_us);
-    x->parts[PHASE_FIRST_BYTE] = part_until(&x->mark_us, first_us, now_us);
+    x->parts[PHASE_FIRST_BYTE] = lost + part_until(&x->mark_us, first_us, now_us);
     timing_spend(x, facts.attempts && !first_us ? waited_in(&facts) : PHASE_ANSWER, now_us);
 }
 
@@ -53,8 +55,10 @@ void timing_close(struct exchange *x, uint64_t now_us)
     } else {
         timing_spend(x, steps_phase(x->at), now_us);
     }
-    x->parts[PHASE_QUEUE] = queue < x->parts[PHASE_LIMIT] ? queue : x->parts[PHASE_LIMIT];
-    x->parts[PHASE_LIMIT] -= x->parts[PHASE_QUEUE];
+    if (queue > x->parts[PHASE_LIMIT])
+        queue = x->parts[PHASE_LIMIT];
+    x->parts[PHASE_QUEUE] += queue;
+    x->parts[PHASE_LIMIT] -= queue;
 }
 
 void timing_list(const struct exchange *x, struct http_timing ret[TIMING_PARTS])

@@ -19,6 +19,7 @@
 #define TALK_MS 9500
 /* For the end of a body whose answer is complete, so that the connection can be used again. */
 #define TAIL_MS 2000
+#define SPARE_BYTES 65536
 
 void flight_context_init(struct flight_context *context, uv_loop_t *loop)
 {
@@ -30,6 +31,7 @@ void flight_context_init(struct flight_context *context, uv_loop_t *loop)
 void flight_context_deinit(struct flight_context *context)
 {
     json_doc_deinit(&context->doc);
+    buffer_deinit(&context->spare);
 }
 
 void flight_note(struct flight *flight, enum flight_note note, const struct failure *failure)
@@ -52,6 +54,18 @@ static void settle_bill(struct flight *flight)
     flight->context->settle(flight->context->data, bill, &flight->facts);
 }
 
+/* The next flight's body may have its memory. */
+static void give_back_body(struct flight *flight)
+{
+    struct flight_context *context = flight->context;
+
+    buffer_clear(&flight->body, SPARE_BYTES);
+    if (context->spare.capacity == 0)
+        context->spare = flight->body;
+    else
+        buffer_deinit(&flight->body);
+}
+
 struct flight *flight_free(struct flight *flight)
 {
     list_remove(&flight->link);
@@ -62,7 +76,7 @@ struct flight *flight_free(struct flight *flight)
     settle_bill(flight);
     flight_listen_reset(flight);
     logits_free(flight->talk);
-    buffer_deinit(&flight->body);
+    give_back_body(flight);
     transcript_unref(flight->transcript);
     question_unref(flight->question);
     arena_deinit(&flight->arena);
@@ -205,7 +219,7 @@ static void ask_candidate(struct flight *flight)
     flight->facts.connected_us = 0;
     flight->status = 0;         /* one that cannot be asked has none */
     flight->called = false;
-    flight->asked_us = clock_us();
+    flight->asked_us = flight->facts.asked_us = clock_us();
     flight->talk_deadline = flight->asked_us / 1000 + TALK_MS;
     if (flight->pass_path.size) {
         flight->stage = STAGE_PASS;
@@ -229,10 +243,10 @@ static void ask_candidate(struct flight *flight)
 /* --- the ends --- */
 
 /* This candidate was asked; FAILURE is what came of it, or NULL. With no more room the last one is replaced. */
-static void note_try(struct flight *flight, const struct failure *failure)
+static void note_try(struct flight *flight, const struct failure *failure, uint64_t now_us)
 {
     struct transcript_facts *facts = &flight->facts;
-    uint64_t us = clock_us() - flight->asked_us;
+    uint64_t us = now_us - flight->asked_us;
 
     if (facts->try_count < TRANSCRIPT_TRIES)
         facts->try_count++;
@@ -248,8 +262,9 @@ static void note_try(struct flight *flight, const struct failure *failure)
 static void tell_end(struct flight *flight)
 {
     struct transcript_facts *facts = &flight->facts;
+    uint64_t now_us = clock_us();
 
-    note_try(flight, NULL);
+    note_try(flight, NULL, now_us);
     facts->whole = flight->stage != STAGE_PASS && !(flight->reading && flight->answer.unfit);
     if (flight->reading) {
         facts->prompt_tokens = flight->answer.prompt_tokens;
@@ -257,7 +272,7 @@ static void tell_end(struct flight *flight)
         facts->fingerprint = flight->answer.fingerprint;
         facts->finish = flight->answer.finish;
     }
-    facts->made_ms = clock_ms();
+    facts->made_ms = now_us / 1000;
     transcript_tell(flight->transcript, facts);
 }
 
@@ -324,7 +339,7 @@ void flight_failed(struct flight *flight, const struct failure *failure)
     assert(flight->transcript);
     if (flight->called)
         flight_note(flight, FLIGHT_FAILED, failure);
-    note_try(flight, failure);
+    note_try(flight, failure, clock_us());
     if (flight->call)
         flight_note(flight, FLIGHT_CALL_ENDED, NULL);
     flight->call = call_cancel(flight->call);

@@ -31,6 +31,7 @@ struct flight_context {
     struct list flights;
     uint32_t answer_bytes, event_bytes;
     struct json_doc doc;        /* scratch: one answer is read at a time */
+    struct buffer spare;        /* empty: for the next whole answer */
     /* For the books; BACKEND is the one being asked. May not call back into the flight. */
     void (*note)(void *data, enum flight_note note, const struct config_backend *backend,
                  const struct failure *failure);

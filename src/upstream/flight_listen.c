@@ -280,6 +280,10 @@ static void on_body(void *data, struct bytes piece)
     if (flight->streaming) {
         take_stream(flight, piece);
     } else if (flight->body.size + piece.size <= limit) {
+        if (flight->body.capacity == 0) {
+            flight->body = flight->context->spare;
+            buffer_init(&flight->context->spare);
+        }
         buffer_append(&flight->body, piece);
     } else if (flight->status == 200 || flight->stage == STAGE_PASS) {
         fail(flight, FAIL_UPSTREAM_BAD, "The model server's answer is larger than the gateway accepts.");

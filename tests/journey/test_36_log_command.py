@@ -63,6 +63,7 @@ def test_what_is_asked_for_is_shown(tmp_path):
 @pytest.mark.parametrize("arguments, word", [
     ((), "tail"), (("grep",), "grep"), (("show",), "sinks"), (("show", "--colour", "x"), "--fields"),
     (("check", "--json", "x"), "no options"), (("replay", "x"), "--to"), (("show", "--status", "20", "x"), "--status"),
+    (("show", "--outcome", "fine", "x"), "upstream_timeout"), (("tail", "-n", "x", "x"), "-n must"),
 ])
 def test_the_command_says_what_is_wrong(arguments, word):
     status, out, err = log(*arguments)
@@ -142,7 +143,7 @@ def test_whoever_stops_reading_ends_it(tmp_path):
 # --- asking again ----------------------------------------------------------------------------------------------------
 
 def asked(seq, second, content, said="same", **more):
-    answer = {"choices": [{"index": 0, "content": said, "rest": "stop", "ended": True}]}
+    answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}]}
     return line(seq, second, method="POST", path="/v1/chat/completions",
                 request={"model": "tiny", "messages": [{"role": "user", "content": content}]}, answer=answer, **more)
 

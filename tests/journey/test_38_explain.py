@@ -410,3 +410,14 @@ def test_echo_alone():
         told = explain(gateway, question("echo"))
         assert asked(told) == ["local"] and told["limits"] == [] and told["key"] is None
         assert json.dumps(told)
+
+
+@pytest.mark.parametrize("told", ["yes", "on", "01", "1,1", "2"])
+def test_a_wish_that_is_not_understood_is_not_done_for_real(provider, told):
+    with remembering(provider) as gateway:
+        before = len(provider.requests)
+        assert gateway.chat(headers=[("x-embergate-explain", told)]).status == 400
+        assert gateway.chat(headers=[("x-embergate-explain", "0"), ("x-embergate-explain", "1")]).status == 400
+        assert len(provider.requests) == before
+        assert "candidates" in gateway.chat(headers=[("x-embergate-explain", "TRUE")]).json()
+        assert "choices" in gateway.chat(headers=[("x-embergate-explain", "0")]).json()

@@ -98,13 +98,20 @@ def test_the_page(plain, path):
     answer = plain.ask(path, address=plain.admin)
     assert answer.status == 200 and answer.header("content-type") == "text/html; charset=utf-8"
     text = answer.body.decode()
-    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text).group(1)
+    policy = answer.header("content-security-policy")
+    assert "frame-ancestors 'none'" in policy
     assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "unsafe-eval" not in policy
     # Nothing is loaded, and no text becomes markup.
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg|\$\{|localhost)", text)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function", text)
     head = plain.ask(path, method="HEAD", address=plain.admin)
     assert head.status == 200 and head.body == b"" and head.header("content-length") == str(len(answer.body))
+
+
+def test_pages_of_others_may_not_act(plain):
+    for origin, status in (("http://evil.example", 400), ("null", 400), ("http://gateway.test", 200)):
+        answer = plain.ask("/cache/purge", b"", address=plain.admin, headers=[("Origin", origin)])
+        assert answer.status == status, origin
 
 
 @pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/status/events"])
