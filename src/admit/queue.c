@@ -338,14 +338,6 @@ struct queue *queue_free(struct queue *queue)
     return alloc_free(queue);
 }
 
-void queue_configure(struct queue *queue, uint32_t length, uint32_t longest_ms)
-{
-    uv_mutex_lock(&queue->lock);
-    queue->most = length;
-    queue->longest_ms = longest_ms;
-    uv_mutex_unlock(&queue->lock);
-}
-
 uint32_t queue_length(const struct queue *queue)
 {
     return atomic_load(&queue->length);

@@ -51,8 +51,6 @@ void waiter_init(struct waiter *waiter, struct mailbox *home, void (*turn)(void 
 struct queue *queue_new(uint32_t length, uint32_t longest_ms);
 /* When nobody waits any more. NULL is fine. */
 struct queue *queue_free(struct queue *queue);
-/* For those who come from now on. */
-void queue_configure(struct queue *queue, uint32_t length, uint32_t longest_ms);
 
 enum { QUEUE_E_FULL = 1 };
 

@@ -108,7 +108,8 @@ static void add_calls(struct assembled_choice *choice, const struct json_doc *do
 
 static void add_choice(struct assembled *assembled, const struct json_doc *doc, const struct json_node *node)
 {
-    const struct json_node *said = json_member(doc, node, BYTES("delta")), *function;
+    const struct json_node *said = json_member(doc, node, BYTES("delta"));
+    const struct json_node *function, *finish;
     int64_t index = index_of(doc, node, 0);
     struct assembled_choice *choice;
 
@@ -127,8 +128,10 @@ static void add_choice(struct assembled *assembled, const struct json_doc *doc, 
             choice->function = ALLOC_NEW(struct assembled_call);
         add_function(choice->function, doc, function);
     }
-    choice->finish.size = json_is(json_member(doc, node, BYTES("finish_reason")), JSON_STRING) ? 0 : choice->finish.size;
-    append(&choice->finish, doc, json_member(doc, node, BYTES("finish_reason")));
+    finish = json_member(doc, node, BYTES("finish_reason"));
+    if (json_is(finish, JSON_STRING))
+        choice->finish.size = 0;
+    append(&choice->finish, doc, finish);
 }
 
 void assembled_add(struct assembled *assembled, struct bytes payload, struct json_doc *doc)

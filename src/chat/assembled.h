@@ -5,8 +5,8 @@
  *   {"choices":[{"index":0,"message":{"role":"assistant","content":"...","reasoning_content":"...","refusal":"...",
  *    "tool_calls":[...],"function_call":{...}},"finish_reason":"stop"}]}
  *
- * Members that never came are left out, but for content, which is null then. Memory grows with what is added; the caller
- * bounds that.
+ * Members that never came are left out, but for content, which is null then. Memory grows with what is added; the
+ * caller bounds that.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /*
- * An answer is kept as what it says, put together as one body of the API (chat/assembled): a stream and a whole body are
- * told alike, and field paths mean in an answer what they mean in the API.
+ * An answer is kept as what it says, put together as one body of the API (chat/assembled): a stream and a whole body
+ * are told alike, and field paths mean in an answer what they mean in the API.
  */
 #include "flow/bodies.h"
 
@@ -29,7 +29,7 @@ static enum config_bodies bodies_of(const struct exchange *x)
 
 bool bodies_wanted(const struct exchange *x)
 {
-    return x->question && x->flow->redact && bodies_of(x) != BODIES_NONE;
+    return x->question && x->flow->takes_lines && bodies_of(x) != BODIES_NONE;
 }
 
 void bodies_add(struct exchange *x, const struct chat_event *event)

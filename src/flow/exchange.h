@@ -102,7 +102,8 @@ struct flow {
     struct json_doc reader;             /* scratch of understand, for questions */
     struct journal_source *source;      /* of lines and spans; NULL: nobody takes any */
     bool is_last;                       /* the process may end at any moment: lines do not wait for others */
-    struct redact *redact;              /* for bodies in them; NULL: there is no log */
+    bool takes_lines;                   /* not only spans */
+    struct redact *redact;              /* for what a client wrote, in both; NULL: nobody takes any */
     uv_timer_t flusher;                 /* hands them over soon */
     struct log_room *log_room;
     struct series *series;              /* this worker's own */

@@ -88,7 +88,7 @@ static void call_deinit(struct call *call)
     arena_deinit(&call->arena);
 }
 
-/* The first is told whole, the others while there is room: a question for a dozen backends is not told a dozen times. */
+/* The first is told whole, the others while there is room: a question for twelve backends is not told twelve times. */
 static void write_body(struct bytes body, bool first, struct buffer *out)
 {
     if (body.size == 0)

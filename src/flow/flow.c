@@ -228,7 +228,8 @@ static void open_log(struct flow *flow)
     struct journal *journal = flow->shared->journal;
 
     flow->source = journal_source_new(journal);
-    if (journal_takes(journal, JOURNAL_LINES))
+    flow->takes_lines = journal_takes(journal, JOURNAL_LINES);
+    if (flow->source)
         flow->redact = redact_new(&flow->config->log);
     flow->log_room = log_room_new(flow);
 }

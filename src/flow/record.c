@@ -11,6 +11,7 @@
 #include "record/journal.h"
 #include "record/recent.h"
 #include "record/record.h"
+#include "record/redact.h"
 #include "record/series.h"
 #include "record/top.h"
 #include "record/trace.h"
@@ -18,9 +19,9 @@
 /* What a client may have put into a name, a path or an id, as far as a line tells it. */
 #define LONGEST_TEXT 256
 
-static struct bytes clip(struct bytes text)
+static struct bytes told(struct exchange *x, struct bytes text)
 {
-    return utf8_cut(text, LONGEST_TEXT);
+    return redact_text(x->flow->redact, utf8_cut(text, LONGEST_TEXT), &x->arena);
 }
 
 static const char *operation_of(const struct exchange *x)
@@ -54,15 +55,15 @@ static bool made_here(const struct exchange *x)
 
 /* --- the fields --- */
 
-static void tell_who(const struct exchange *x, struct record *record)
+static void tell_who(struct exchange *x, struct record *record)
 {
     record->id = (struct bytes){x->id, sizeof(x->id)};
-    record->client_id = clip(x->client_id);
+    record->client_id = told(x, x->client_id);
     record->client = x->peer;
     record->dialect = x->dialect->name;
     record->operation = operation_of(x);
-    record->method = clip(x->method);
-    record->path = clip(x->path);
+    record->method = told(x, x->method);
+    record->path = told(x, x->path);
     if (x->key) {
         record->key = x->key->name;
         record->team = x->key->team;
@@ -134,11 +135,11 @@ static void tell_answer(struct exchange *x, struct record *record)
         tell_tokens(x, &facts, record);
 }
 
-static void tell_question(const struct exchange *x, struct record *record)
+static void tell_question(struct exchange *x, struct record *record)
 {
     const struct chat_request *request = &x->question->request;
 
-    record->model = clip(request->model);
+    record->model = told(x, request->model);
     record->stream = request->stream;
     if (x->route.variant)
         record->variant = x->route.variant->name;

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "record/journal_note.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,14 +22,13 @@
 
 /* --- made and unmade --- */
 
-static void name_outlet(struct journal *journal, struct outlet *outlet)
+static unsigned number_of_kind(const struct journal *journal, const struct sink_kind *kind)
 {
-    unsigned same = 1;
+    unsigned number = 1;
 
     for (unsigned i = 0; i < journal->outlet_count; i++)
-        same += journal->outlets[i]->kind == outlet->kind;
-    if (same > 1)
-        snprintf(outlet->name, sizeof(outlet->name), "%s-%u", outlet->kind->name, same);
+        number += journal->outlets[i]->kind == kind;
+    return number;
 }
 
 int journal_new_with(const struct journal_sink_setup *setups, unsigned count, uint64_t bound, struct buffer *errors,
@@ -48,8 +48,7 @@ int journal_new_with(const struct journal_sink_setup *setups, unsigned count, ui
             journal_free(journal);
             return r;
         }
-        outlet = outlet_new(setups[i].kind, sink, setups[i].takes, bound);
-        name_outlet(journal, outlet);
+        outlet = outlet_new(setups[i].kind, number_of_kind(journal, setups[i].kind), sink, setups[i].takes, bound);
         journal->outlets[journal->outlet_count++] = outlet;
         journal->takes[outlet->takes] = true;
         journal->desk->rows[i] = (struct desk_row){outlet->takes, outlet->counts};
@@ -127,7 +126,7 @@ static void close_all(struct journal *journal)
         return;
     journal->closing = true;
     for (unsigned i = 0; i < journal->outlet_count; i++) {
-        journal->abandoned += outlet_abandon(journal->outlets[i]);
+        note_end(journal->outlets[i], outlet_abandon(journal->outlets[i]));
         journal->outlets[i]->kind->close(journal->outlets[i]->sink, sink_is_closed, journal);
     }
     close_handles(journal);
@@ -298,7 +297,7 @@ static void run_thread(void *data)
     uv_run(&journal->loop, UV_RUN_DEFAULT);
     uv_loop_close(&journal->loop);
     show(journal);
-    journal->abandoned += desk_end(journal->desk);
+    journal->abandoned = desk_end(journal->desk);
 }
 
 static void forget_loop(struct journal *journal)
@@ -377,12 +376,12 @@ void journal_finish(struct journal *journal, uint32_t within_ms)
     journal->started = false;
     if (!wait_for_end(journal->desk, within_ms)) {
         journal->stuck = true;
-        log_line("log: a sink does not return; what waits for it is lost");
+        log_line("embergate: log: a sink does not return, what waits for it is lost");
         return;
     }
     uv_thread_join(&journal->thread);
     if (journal->abandoned)
-        log_line("log: %" PRIu64 " lines could not be written before the end", journal->abandoned);
+        log_line("embergate: log: %" PRIu64 " lines came too late to be written", journal->abandoned);
 }
 
 bool journal_is_crowded(const struct journal *journal)

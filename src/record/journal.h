@@ -31,7 +31,7 @@ int journal_start(struct journal *journal);
 /* From any thread: files are closed and opened again, at once between two lines (SIGUSR1, SIGHUP). */
 void journal_reopen(struct journal *journal);
 /* After the last source handed over: everything that waits is written, for at most WITHIN_MS; then the thread ends.
- * What could not be written is counted as dropped. Says one line for the operator when some was. */
+ * What could not be written is counted as dropped, and the operator hears of it, by sink. */
 void journal_finish(struct journal *journal, uint32_t within_ms);
 /* After journal_finish(), or when it was never started. */
 struct journal *journal_free(struct journal *journal);
@@ -66,6 +66,7 @@ struct journal_counts {
 
 struct journal_sink_counts {
     const char *name;           /* "file", "stdout", "syslog", "redis", "otlp"; unique: "file-2" ... */
+    enum journal_kind kind;     /* of what it takes */
     uint64_t accepted, written, dropped, waiting, bytes, errors, rotations; /* accepted: of its kind, at that moment */
     bool good;                  /* its last write went well */
 };

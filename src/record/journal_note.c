@@ -6,33 +6,26 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "record/record.h"
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #define SAID_AGAIN_MS 60000
 
 enum { SAID_TROUBLE, SAID_RELIEF };
 
 static const char *const subjects[JOURNAL_KINDS] = {
-    [JOURNAL_LINES] = "request log",
-    [JOURNAL_SPANS] = "tracing",
+    [JOURNAL_LINES] = "lines",
+    [JOURNAL_SPANS] = "spans",
 };
 
 void note_write(const struct gap *gap, struct buffer *out)
 {
-    uint64_t now = clock_wall_ms();
-    time_t seconds = (time_t)(now / 1000);
-    struct tm parts;
-    char stamp[32];
-
-    gmtime_r(&seconds, &parts);
-    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &parts);
-    buffer_printf(out,
-                  "{\"seq\":%" PRIu64 ",\"event\":\"dropped\",\"time\":\"%s.%03uZ\",\"dropped\":%" PRIu64
-                  ",\"first\":%" PRIu64 ",\"last\":%" PRIu64 "}\n",
-                  gap->last, stamp, (unsigned)(now % 1000), gap->lines, gap->first, gap->last);
+    buffer_printf(out, "{\"seq\":%" PRIu64 ",\"event\":\"dropped\",", gap->last);
+    record_write_time(out, (int64_t)clock_wall_us());
+    buffer_printf(out, ",\"dropped\":%" PRIu64 ",\"first\":%" PRIu64 ",\"last\":%" PRIu64 "}\n", gap->lines, gap->first,
+                  gap->last);
 }
 
 static bool may_say(struct outlet *outlet, unsigned what)
@@ -55,20 +48,27 @@ static const char *reason_of(const struct outlet *outlet)
 void note_trouble(struct outlet *outlet, uint64_t lines)
 {
     outlet->trouble_dropped += lines;
+    outlet->kept = false;
     if (outlet->trouble)
         return;
     outlet->trouble = true;
     if (may_say(outlet, SAID_TROUBLE))
-        log_line("%s: %s: lines are dropped: %s", subjects[outlet->takes], outlet->name,
-                 reason_of(outlet));
+        log_line("%s: %s are dropped: %s", outlet->head, subjects[outlet->takes], reason_of(outlet));
 }
 
 void note_relief(struct outlet *outlet)
 {
-    if (outlet->trouble && may_say(outlet, SAID_RELIEF))
-        log_line("%s: %s: takes lines again; %" PRIu64 " were dropped", subjects[outlet->takes], outlet->name,
+    if (may_say(outlet, SAID_RELIEF))
+        log_line("%s: takes %s again; %" PRIu64 " were dropped", outlet->head, subjects[outlet->takes],
                  outlet->trouble_dropped);
     outlet->trouble = false;
     outlet->trouble_dropped = 0;
     outlet->error = 0;
+}
+
+void note_end(const struct outlet *outlet, uint64_t lines)
+{
+    if (lines)
+        log_line("%s: %" PRIu64 " %s could not be written before the end", outlet->head, lines,
+                 subjects[outlet->takes]);
 }

@@ -10,5 +10,7 @@ void note_write(const struct gap *gap, struct buffer *out);
 
 /* LINES of OUTLET were dropped: said when that begins, at most once a minute. */
 void note_trouble(struct outlet *outlet, uint64_t lines);
-/* Everything that waited is written: said after trouble. */
+/* The trouble is over. */
 void note_relief(struct outlet *outlet);
+/* The end has come, and LINES of OUTLET are dropped with it: said when there are any. */
+void note_end(const struct outlet *outlet, uint64_t lines);

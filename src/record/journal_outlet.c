@@ -16,7 +16,22 @@
 /* How long after the last loss it is told: a sink that loses all would be kept busy with lines about that. */
 #define LOSS_QUIET_MS 1000
 
-struct outlet *outlet_new(const struct sink_kind *kind, struct sink *sink, enum journal_kind takes, uint64_t bound)
+/* Spans have one exporter, so they need no name. */
+static char *make_head(const struct outlet *outlet)
+{
+    const char *place = outlet->kind->place ? outlet->kind->place(outlet->sink) : NULL;
+    struct buffer head = {0};
+
+    if (outlet->takes == JOURNAL_SPANS)
+        buffer_append_text(&head, "embergate: tracing");
+    else
+        buffer_printf(&head, "embergate: log: %s%s%s", outlet->name, place ? ": " : "", place ? place : "");
+    buffer_append_char(&head, 0);
+    return head.data;
+}
+
+struct outlet *outlet_new(const struct sink_kind *kind, unsigned number, struct sink *sink, enum journal_kind takes,
+                          uint64_t bound)
 {
     struct outlet *outlet = ALLOC_NEW(struct outlet);
 
@@ -27,8 +42,10 @@ struct outlet *outlet_new(const struct sink_kind *kind, struct sink *sink, enum 
     outlet->counts.good = true;
     list_init(&outlet->entries);
     list_init(&outlet->ranges);
-    snprintf(outlet->name, sizeof(outlet->name), "%s", kind->name);
+    snprintf(outlet->name, sizeof(outlet->name), number > 1 ? "%s-%u" : "%s", kind->name, number);
+    outlet->head = make_head(outlet);
     outlet->counts.name = outlet->name;
+    outlet->counts.kind = takes;
     return outlet;
 }
 
@@ -41,6 +58,7 @@ struct outlet *outlet_free(struct outlet *outlet)
     LIST_EACH(&outlet->ranges, node)
         range_free(LIST_ENTRY(node, struct range, link));
     buffer_deinit(&outlet->note);
+    alloc_free(outlet->head);
     outlet->kind->free(outlet->sink);
     return alloc_free(outlet);
 }
@@ -110,7 +128,7 @@ static void settle(struct outlet *outlet, uint64_t kept, uint64_t lost)
     if (notes_kept < group.notes && !outlet->finishing)
         gap_join(&outlet->lost, group.told);
     if (kept)
-        outlet->counts.good = lost == 0;
+        outlet->counts.good = outlet->kept = lost == 0;
     if (lost == 0)
         return;
     outlet->counts.dropped += lost;
@@ -121,13 +139,26 @@ static void settle(struct outlet *outlet, uint64_t kept, uint64_t lost)
         gap_join(&outlet->lost, (struct gap){group.lines.first, group.lines.last, lost});
 }
 
+static bool has_text(const struct outlet *outlet);
+
+/* Trouble is over when nothing waits any more, and something was kept since lines were dropped last: that a sink took
+ * all does not say that it can do anything with it. */
+static void look_for_relief(struct outlet *outlet)
+{
+    if (outlet->trouble && outlet->kept && outlet->counts.good && !outlet->gone && !has_text(outlet) &&
+        !outlet->lost.lines)
+        note_relief(outlet);
+}
+
 static void on_settled(void *data, uint64_t kept, uint64_t lost)
 {
     struct outlet *outlet = data;
 
     settle(outlet, kept, lost);
-    if (!outlet->pushing)
-        outlet->changed(outlet->data);
+    if (outlet->pushing)
+        return;
+    look_for_relief(outlet);
+    outlet->changed(outlet->data);
 }
 
 static void on_ready(void *data)
@@ -144,7 +175,7 @@ static void on_ready(void *data)
 
 void outlet_start(struct outlet *outlet, uv_loop_t *loop)
 {
-    struct sink_events events = {.ready = on_ready, .settled = on_settled, .data = outlet};
+    struct sink_events events = {.ready = on_ready, .settled = on_settled, .data = outlet, .head = outlet->head};
 
     outlet->kind->start(outlet->sink, loop, &events);
 }
@@ -291,8 +322,7 @@ void outlet_push(struct outlet *outlet)
             note_trouble(outlet, lines);
     }
     trim(outlet);
-    if (!has_text(outlet) && !outlet->lost.lines && !outlet->gone && outlet->counts.good)
-        note_relief(outlet);
+    look_for_relief(outlet);
 }
 
 void outlet_retry(struct outlet *outlet)

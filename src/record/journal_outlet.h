@@ -22,6 +22,7 @@ struct outlet {
     struct sink *sink;
     enum journal_kind takes;
     char name[24];
+    char *head;                 /* of the operator's lines: "embergate: log: file: PATH" */
     uint64_t bound;
     void (*changed)(void *data);
     void *data;
@@ -45,12 +46,15 @@ struct outlet {
     bool gone;                  /* it will never take anything again */
     bool finishing;
     bool trouble;               /* lines were dropped, and the operator hears when that is over */
+    bool kept;                  /* something was, since lines were dropped last */
     int error;                  /* its last */
     uint64_t said_ms[2], trouble_dropped;
     struct journal_sink_counts counts;
 };
 
-struct outlet *outlet_new(const struct sink_kind *kind, struct sink *sink, enum journal_kind takes, uint64_t bound);
+/* NUMBER: among those of its KIND, from 1 on. */
+struct outlet *outlet_new(const struct sink_kind *kind, unsigned number, struct sink *sink, enum journal_kind takes,
+                          uint64_t bound);
 /* The sink is closed, or was never started. */
 struct outlet *outlet_free(struct outlet *outlet);
 void outlet_start(struct outlet *outlet, uv_loop_t *loop);

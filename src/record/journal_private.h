@@ -22,7 +22,7 @@ struct journal {
     struct list done;                           /* blocks that were numbered */
     bool working;                               /* who works now will look after the rest */
     bool finishing, closing;
-    uint64_t abandoned;
+    uint64_t abandoned;                         /* lines that came after the end */
 
     /* The owner's: starts, finishes, frees */
     uv_thread_t thread;

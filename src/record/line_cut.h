@@ -1,5 +1,5 @@
 /*
- * Whole lines: where text may be cut.
+ * Whole lines: where text may be cut, and one by one.
  */
 #pragma once
 
@@ -20,6 +20,16 @@ static inline size_t first_line(struct bytes text)
     const char *end = memchr(text.data, '\n', text.size);
 
     return end ? (size_t)(end - text.data) + 1 : text.size;
+}
+
+/* The first line of *REST, which has one, without its newline; *REST goes on behind it. */
+static inline struct bytes next_line(struct bytes *rest)
+{
+    struct bytes line = {rest->data, first_line(*rest)};
+
+    *rest = bytes_skip(*rest, line.size);
+    line.size -= line.size && line.data[line.size - 1] == '\n';
+    return line;
 }
 
 static inline uint64_t count_lines(struct bytes text)

@@ -1,6 +1,9 @@
 /*
  * A half line that a full disk leaves behind is cut off again, so that a file consists of whole lines at any time. That
  * cannot be done with a pipe, nor when somebody else has appended meanwhile; there the line is finished first.
+ *
+ * The lock comes after open(), so the file may have been closed and even swept in between. One that is still at its
+ * path once it is locked was not: it is locked before anybody can rename it and ask for the exclusive lock.
  */
 #include "record/log_file.h"
 
@@ -12,8 +15,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* A file that was closed by somebody else each time it was opened is no file to write to. */
+#define OPEN_TRIES 50
 
 /* --- opening --- */
 
@@ -42,20 +49,43 @@ static bool ends_in_a_line(const char *path, off_t size)
     return last == '\n';
 }
 
-int log_file_open(struct log_file *file, const char *path)
+static bool is_at(const char *path, const struct stat *wanted)
+{
+    struct stat facts;
+
+    return stat(path, &facts) == 0 && facts.st_dev == wanted->st_dev && facts.st_ino == wanted->st_ino;
+}
+
+/* A descriptor of what is at PATH, locked; or a negative errno, -ESTALE when it was closed by somebody else. */
+static int open_locked(const char *path, struct stat *ret)
 {
     int descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
-    struct stat facts;
-    uint64_t age;
+    int r = 0;
 
     if (descriptor < 0)
         return -errno;
-    if (fstat(descriptor, &facts) < 0) {
-        int r = -errno;
-
-        close(descriptor);
-        return r;
+    if (fstat(descriptor, ret) < 0) {
+        r = -errno;
+    } else if (S_ISREG(ret->st_mode)) {
+        flock(descriptor, LOCK_SH | LOCK_NB); /* refused: it is being swept, and is not at its path any more */
+        r = is_at(path, ret) ? 0 : -ESTALE;
     }
+    if (r == 0)
+        return descriptor;
+    close(descriptor);
+    return r;
+}
+
+int log_file_open(struct log_file *file, const char *path)
+{
+    int descriptor = -ESTALE;
+    struct stat facts;
+    uint64_t age;
+
+    for (unsigned i = 0; i < OPEN_TRIES && descriptor == -ESTALE; i++)
+        descriptor = open_locked(path, &facts);
+    if (descriptor < 0)
+        return descriptor;
     log_file_close(file);
     file->path = path;
     file->descriptor = descriptor;
@@ -100,7 +130,7 @@ static bool is_there(const char *name, const char *end)
     return there;
 }
 
-/* A name that is free, later than the last one whatever the clock says. */
+/* A name that seems free, later than the last one whatever the clock says. */
 static void free_name(struct log_file *file, struct buffer *name)
 {
     uint64_t wall = clock_wall_ms();
@@ -117,20 +147,51 @@ static void free_name(struct log_file *file, struct buffer *name)
     file->closed_ms = wall;
 }
 
+/* Without replacing anything, where the file system can promise that. */
+static int rename_new(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -errno;
+    return rename(from, to) < 0 ? -errno : 0;
+}
+
+/* Its closed name in *NAME. Another process may choose the same one at the same moment, and have swept its file before
+ * ours is there: a compressed one of that name is another's, and ours moves on. */
+static int close_under_name(struct log_file *file, struct buffer *name)
+{
+    const char *from = file->path;
+    struct buffer last = {0};
+    int r;
+
+    for (;;) {
+        free_name(file, name);
+        r = rename_new(from, name->data);
+        if (r == -EEXIST)
+            continue;
+        if (r < 0 || !is_there(name->data, ".gz"))
+            break;
+        last.size = 0;
+        buffer_append(&last, buffer_bytes(name));
+        from = last.data;
+    }
+    buffer_deinit(&last);
+    return r;
+}
+
 int log_file_rotate(struct log_file *file)
 {
     struct buffer name = {0};
-    int r = 0;
+    int r;
 
     if (log_file_moved(file))
         return log_file_open(file, file->path); /* somebody else has rotated it */
-    free_name(file, &name);
-    if (rename(file->path, name.data) < 0)
-        r = -errno;
-    else
+    r = close_under_name(file, &name);
+    if (r == 0 || r == -ENOENT)                 /* no file: somebody else was faster */
         r = log_file_open(file, file->path);
     if (r < 0 && !is_there(file->path, ""))
-        (void)!rename(name.data, file->path);
+        (void)!rename_new(name.data, file->path);
     buffer_deinit(&name);
     return r;
 }

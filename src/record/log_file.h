@@ -1,5 +1,10 @@
 /*
  * One log file that is being written: opened, opened again, closed under another name.
+ *
+ * Several processes may write one file, as in a restart that overlaps, and each of them may rotate it; another one
+ * sees that a moment later and writes to the closed file until then. So whoever writes holds a shared lock (flock) on
+ * what it has open, and a closed file is swept only by who gets an exclusive one. Where the file system knows no such
+ * locks there are none.
  */
 #pragma once
 
@@ -10,7 +15,7 @@
 struct log_file {
     const char *path;
     int descriptor;             /* -1: not open */
-    bool regular;               /* else a pipe or a device: never rotated, its size means nothing */
+    bool regular;               /* else a pipe or a device: never rotated nor locked, its size means nothing */
     bool torn;                  /* it does not end with a newline: somebody was killed here */
     dev_t device;
     ino_t inode;
@@ -24,7 +29,8 @@ int log_file_open(struct log_file *file, const char *path);
 void log_file_close(struct log_file *file);
 /* What is at its path is not what is written any more. */
 bool log_file_moved(const struct log_file *file);
-/* Closed under a name of the moment, and a new one begun. 0, or a negative errno, and the old one is written on. */
+/* Closed under a name of the moment that no other file has, and a new one begun. 0, or a negative errno, and the old
+ * one is written on. */
 int log_file_rotate(struct log_file *file);
 
 /* As much of LINES as there is room for, up to the end of a line; the caller begins with the next one. *PARTIAL bytes

@@ -23,12 +23,6 @@
 
 /* --- values --- */
 
-const char record_pairs[200] =
-    "00010203040506070809101112131415161718192021222324"
-    "25262728293031323334353637383940414243444546474849"
-    "50515253545556575859606162636465666768697071727374"
-    "75767778798081828384858687888990919293949596979899";
-
 /* A byte that does not stand for itself in a JSON string, or is not ASCII. A byte that borrows in a subtraction is one
  * itself, so what it does to its neighbour does not matter. */
 static inline bool has_special(uint64_t word)
@@ -115,7 +109,7 @@ static char *put_time(char *at, int64_t wall_us)
     us %= 1000000;
     at += SECOND_SIZE;
     *at++ = '.';
-    memcpy(at, record_pairs + us / 10000 * 2, 2);
+    memcpy(at, decimal_pairs + us / 10000 * 2, 2);
     at[2] = (char)('0' + us / 1000 % 10);
     at[3] = 'Z';
     at += 4;
@@ -192,7 +186,7 @@ static void add_try(struct buffer *out, const struct record_try *try)
     at = put_bytes(buffer_reserve(out, TRY_ROOM + strlen(outcome)), BYTES(",\"outcome\":"));
     at = record_put_word(at, outcome);
     if (try->status)
-        at = record_put_number(put_bytes(at, BYTES(",\"status\":")), try->status);
+        at = decimal_put(put_bytes(at, BYTES(",\"status\":")), try->status);
     at = record_put_ms(put_bytes(at, BYTES(",\"ms\":")), try->us);
     end(out, put_bytes(at, BYTES("}")));
 }
@@ -217,7 +211,7 @@ static void add_tries(struct buffer *out, const struct record_lead *lead, const 
 static void add_number(struct buffer *out, const struct record_lead *lead, uint64_t number, bool told)
 {
     if (told)
-        end(out, record_put_number(begin(out, lead, 0), number));
+        end(out, decimal_put(begin(out, lead, 0), number));
 }
 
 static void add_ms(struct buffer *out, const struct record_lead *lead, uint64_t us, bool told)

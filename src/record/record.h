@@ -7,11 +7,12 @@
 #pragma once
 
 #include "base/buffer.h"
+#include "chat/transcript.h"
 
 #include <stdint.h>
 
 /* One backend that was asked: only the first few are told apart, all are counted. */
-#define RECORD_TRIES 4
+#define RECORD_TRIES TRANSCRIPT_TRIES
 
 struct record_try {
     struct bytes backend;

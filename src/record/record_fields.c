@@ -27,8 +27,8 @@
     X("backend", TEXT, backend, "The backend that answered, or was asked last; of a remembered answer: that made it")  \
     X("attempts", COUNT, attempts, "How many times a backend was asked")                                               \
     X("tries", TRIES_LIST, tries,                                                                                      \
-      "The first four of them, when there was more than one or one failed: `backend`, `outcome`, `status` (none: it "  \
-      "did not answer), `ms`")                                                                                         \
+      "Four of them (of more the first three and the last), when there was more than one or one failed: `backend`, "   \
+      "`outcome`, `status`, `ms`. No `status`: it did not answer, or could not do what was asked and was not called")  \
     X("cache", WORD, cache, "What the memory said: `hit`, `join`, `miss`, `bypass`")                                   \
     X("cache_reason", WORD, cache_reason, "Why it was not remembered")                                                 \
     X("cache_key", PLAIN, cache_key, "The digest of the question")                                                     \
@@ -52,7 +52,9 @@
     X("claim_ms", MS, claim_us, "Asking the memory")                                                                   \
     X("queue_ms", MS, queue_us, "Waiting in a queue")                                                                  \
     X("connect_ms", MS, connect_us, "Connecting to the backend")                                                       \
-    X("first_byte_ms", MS, first_byte_us, "Waiting for the backend's first byte")                                      \
+    X("first_byte_ms", MS, first_byte_us,                                                                              \
+      "From the connection to the first event of the backend's answer, of one that is not streamed until it is whole; "\
+      "and what went by at backends that could not")                                                                   \
     X("answer_ms", MS, answer_us, "From there until the answer's head left")                                           \
     X("ttft_ms", MS, first_token_us, "From the request's head to the answer's first byte")                             \
     X("gap_p50_ms", MS, gap_p50_us, "Half of the times between two events of the stream were at most so long")         \
@@ -119,8 +121,8 @@ static const char opening[] =
     "`dropped` lines are missing there, with numbers from `first` to `last`.\n"
     "\n"
     "A remembered answer that was asked again (`cache.audit`) and came out otherwise, or not at all, has a line with\n"
-    "`\"event\":\"audit\"`, `model`, `backend`, `cache_key`, `result` (`different` or `failed`) and the place where the\n"
-    "two begin to differ: `choice`, `at`.\n"
+    "`\"event\":\"audit\"`, `model`, `backend`, `cache_key`, `result` (`different` or `failed`) and the place where\n"
+    "the two begin to differ: `choice`, `at`.\n"
     "\n"
     "Health checks, scrapes of `/metrics` and looks at the status page have no lines. The times from `auth_ms` to\n"
     "`answer_ms` follow one another and add up to the time until the answer's head left.\n"

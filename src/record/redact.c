@@ -275,3 +275,18 @@ void redact_write(struct redact *redact, struct bytes json, struct json_doc *doc
     buffer_clear(&redact->cleaned, KEEP);
     buffer_clear(&redact->text, KEEP);
 }
+
+struct bytes redact_text(struct redact *redact, struct bytes text, struct arena *arena)
+{
+    if (!redact || !redact->patterns || text.size == 0)
+        return text;
+    if (utf8_valid_prefix(text) < text.size)
+        return BYTES(PLACEHOLDER);
+    redact_patterns_begin(redact->patterns);
+    if (!clean(redact, text, text.size))
+        return text;
+    text = arena_copy(arena, buffer_bytes(&redact->cleaned));
+    buffer_clear(&redact->marks, KEEP);
+    buffer_clear(&redact->cleaned, KEEP);
+    return text;
+}

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include "base/arena.h"
 #include "base/buffer.h"
 #include "config/config.h"
 #include "json/json_doc.h"
@@ -31,3 +32,9 @@ int redact_check(struct bytes pattern, struct buffer *error);
  * there are paths, which cannot be followed in it, it is "[redacted]". */
 void redact_write(struct redact *redact, struct bytes json, struct json_doc *doc, size_t most, struct buffer *out,
                   bool *ret_cut);
+
+/* A short text that a client chose (a model's name, a path), as it may be told: TEXT itself when no pattern matches in
+ * it, else a copy in ARENA with "[redacted]" for each match. Patterns cannot be looked for in what is not UTF-8: with
+ * any, such a text is "[redacted]" as a whole, as is one on which a pattern gives up (each text has 10 ms). Escapes
+ * such as %41 are not undone; field paths do not matter here. REDACT may be NULL: nothing is taken out. */
+struct bytes redact_text(struct redact *redact, struct bytes text, struct arena *arena);

@@ -140,7 +140,7 @@ static void write_backends(struct series *const *sets, unsigned count, struct bu
     prometheus_family(out, "embergate_backend_calls_total", "counter", "Calls of a backend that ended");
     prometheus_family(&states, "embergate_backend_state", "gauge", "Workers that see a backend so");
     prometheus_family(&waits, "embergate_backend_first_byte_seconds", "histogram",
-                      "From a call's start to the first byte of its answer");
+                      "From the connection to the first event of an answer, of one not streamed until it is whole");
     for (uint32_t i = 0; i < backends; i++) {
         struct backend_sum sum = sum_backend(sets, count, i);
         const struct prometheus_label label = {"backend", sum.name};

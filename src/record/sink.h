@@ -27,6 +27,7 @@ struct sink_events {
      * `take` only begins (Redis, OTLP); the others settle at once. The sink may be closed from inside of either. */
     void (*settled)(void *data, uint64_t kept, uint64_t lost);
     void *data;
+    const char *head;           /* what every line for the operator begins with: "embergate: log: file: PATH" */
 };
 
 struct sink_kind {
@@ -46,8 +47,8 @@ struct sink_kind {
     void (*reopen)(struct sink *sink);
     /* Once a second, for what depends on age. May be NULL. */
     void (*tick)(struct sink *sink);
-    /* Lines taken and not settled. NULL: never any. */
-    uint64_t (*under_way)(const struct sink *sink);
+    /* Where it writes, for the operator, next to its name. NULL: its name says enough. */
+    const char *(*place)(const struct sink *sink);
     /* Files closed and replaced by size or age. NULL: it has none. */
     uint64_t (*rotations)(const struct sink *sink);
     /* Nothing is settled any more after this; CLOSED comes when its handles are closed, maybe from inside. */

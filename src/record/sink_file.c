@@ -1,6 +1,7 @@
 /*
  * The file sink: whole lines by as few writes as there are pieces, a new file when the old one is large or old enough,
- * and closed ones swept (compressed, removed) by a thread of libuv's pool, one sweep at a time.
+ * and closed ones swept (compressed, removed) by a thread of libuv's pool, one sweep at a time. What a sweep had to
+ * leave to another process that still writes to it is looked at again a few seconds later.
  */
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -15,6 +16,7 @@
 /* How soon after a rotation that failed the next one is tried, and how often that is said. */
 #define ROTATE_AGAIN_MS 10000
 #define SAID_AGAIN_MS 60000
+#define SWEEP_AGAIN_MS 3000
 
 struct sink {
     const struct config_sink *config;
@@ -27,9 +29,12 @@ struct sink {
 
     /* Sweeping */
     uv_loop_t *loop;            /* NULL: not started */
+    const char *head;           /* of the operator's lines */
     uv_work_t work;
     struct sweep sweep;
     bool sweeping, again;
+    bool left;                  /* by the last one: some files are another's yet */
+    uint64_t swept_ms;
 
     /* Closing */
     void (*closed)(void *data);
@@ -57,7 +62,7 @@ static int file_open(const void *config, struct buffer *errors, struct sink **re
     sink->sweep = (struct sweep){.path = sink->path, .keep = sink->config->keep, .gzip = sink->config->gzip};
     r = log_file_open(&sink->file, sink->path);
     if (r < 0) {
-        buffer_printf(errors, "log: cannot open %s: %s\n", sink->path, strerror(-r));
+        buffer_printf(errors, "log: file: %s: cannot be opened: %s\n", sink->path, strerror(-r));
         file_free(sink);
         return r;
     }
@@ -72,7 +77,7 @@ static void say(struct sink *sink, const char *what, int error)
     if (sink->said_ms && now - sink->said_ms < SAID_AGAIN_MS)
         return;
     sink->said_ms = now;
-    log_line("request log: %s: %s: %s", sink->path, what, strerror(-error));
+    log_line("%s: %s: %s", sink->head, what, strerror(-error));
 }
 
 /* --- sweeping --- */
@@ -83,7 +88,7 @@ static void run_sweep(uv_work_t *work)
 {
     struct sink *sink = work->data;
 
-    sweep_run(&sink->sweep); /* what failed stays as it is, until the next one */
+    sweep_run(&sink->sweep, &sink->left); /* what failed stays as it is, until the next one */
 }
 
 static void on_swept(uv_work_t *work, int status)
@@ -92,6 +97,7 @@ static void on_swept(uv_work_t *work, int status)
 
     (void)status;
     sink->sweeping = false;
+    sink->swept_ms = clock_ms();
     if (sink->closed)
         sink->closed(sink->closed_data);
     else if (sink->again)
@@ -111,8 +117,8 @@ static void begin_sweep(struct sink *sink)
 
 static void file_start(struct sink *sink, uv_loop_t *loop, const struct sink_events *events)
 {
-    (void)events;
     sink->loop = loop;
+    sink->head = events->head;
     if (sink->config->rotate_bytes || sink->config->rotate_s)
         begin_sweep(sink); /* what an earlier run left */
 }
@@ -201,6 +207,13 @@ static void file_tick(struct sink *sink)
 {
     file_reopen(sink);
     rotate_if_old(sink);
+    if (!sink->sweeping && sink->left && clock_ms() - sink->swept_ms >= SWEEP_AGAIN_MS)
+        begin_sweep(sink);
+}
+
+static const char *file_place(const struct sink *sink)
+{
+    return sink->path;
 }
 
 static uint64_t file_rotations(const struct sink *sink)
@@ -224,6 +237,7 @@ static void file_close(struct sink *sink, void (*closed)(void *data), void *data
 const struct sink_kind sink_file = {
     .name = "file",
     .open = file_open,
+    .place = file_place,
     .start = file_start,
     .take = file_take,
     .reopen = file_reopen,

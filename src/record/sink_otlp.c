@@ -10,7 +10,7 @@
 #include "base/alloc.h"
 #include "json/json_write.h"
 #include "record/collector.h"
-#include "record/sink_lines.h"
+#include "record/line_cut.h"
 
 #include <errno.h>
 
@@ -116,7 +116,7 @@ static ssize_t otlp_take(struct sink *sink, struct bytes lines, bool *ret_later)
 
     *ret_later = true;
     while (rest.size) {
-        struct bytes span = sink_next_line(&rest);
+        struct bytes span = next_line(&rest);
 
         if (is_full(&sink->filling, span.size) && !collector_is_busy(sink->collector))
             send_batch(sink);
@@ -131,11 +131,6 @@ static ssize_t otlp_take(struct sink *sink, struct bytes lines, bool *ret_later)
     if (taken == 0 && collector_is_failing(sink->collector))
         return -EBUSY;
     return (ssize_t)taken;
-}
-
-static uint64_t otlp_under_way(const struct sink *sink)
-{
-    return sink->filling.spans + sink->sending.spans;
 }
 
 static void write_attribute(struct buffer *out, const char *key, struct bytes value)
@@ -218,7 +213,6 @@ const struct sink_kind sink_otlp = {
     .open = otlp_open,
     .start = otlp_start,
     .take = otlp_take,
-    .under_way = otlp_under_way,
     .close = otlp_close,
     .free = otlp_free,
 };

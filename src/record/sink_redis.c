@@ -17,7 +17,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "link/redis.h"
-#include "record/sink_lines.h"
+#include "record/line_cut.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -56,7 +56,6 @@ struct sink {
 
     struct line window[WINDOW_LINES];
     uint64_t head, tail;        /* lines since the start; their places are modulo WINDOW_LINES */
-    uint64_t under_way;
     struct buffer copies;
     uint64_t copies_at;         /* where the buffer begins, counted as `at` */
     bool wanted;                /* a take found no room */
@@ -110,7 +109,6 @@ static struct line *push(struct sink *sink, struct bytes text)
     line->state = LINE_WAITS;
     buffer_append(&sink->copies, text);
     sink->tail++;
-    sink->under_way++;
     return line;
 }
 
@@ -120,14 +118,12 @@ static void drop_last(struct sink *sink)
 
     line->state = LINE_DONE;
     sink->copies.size -= line->size;
-    sink->under_way--;
 }
 
 /* The journal may close the sink from inside. */
 static void settle(struct sink *sink, struct line *line, bool kept)
 {
     line->state = LINE_DONE;
-    sink->under_way--;
     while (sink->head < sink->tail && line_at(sink, sink->head)->state == LINE_DONE)
         sink->head++;
     trim_copies(sink);
@@ -224,7 +220,7 @@ static void written(struct sink *sink, struct line *line)
 {
     sink->rest_ms = 0;
     if (sink->troubled)
-        log_line("embergate: log: redis: takes lines again");
+        log_line("%s: takes lines again", sink->events.head);
     sink->troubled = false;
     settle(sink, line, true);
 }
@@ -250,7 +246,7 @@ static void on_reply(struct redis_call *call, int result, const struct redis_rep
 static void complain(struct sink *sink, const char *what, struct bytes text)
 {
     if (!sink->troubled)
-        log_line("embergate: log: redis: %s: %.*s", what, BYTES_ARG(text));
+        log_line("%s: %s: %.*s", sink->events.head, what, BYTES_ARG(text));
     sink->troubled = true;
 }
 
@@ -287,7 +283,7 @@ static ssize_t stream_take(struct sink *sink, struct bytes lines, bool *ret_late
 
     *ret_later = true;
     while (rest.size && can_send(sink)) {
-        struct bytes line = sink_next_line(&rest);
+        struct bytes line = next_line(&rest);
 
         if (!has_room(sink, line.size))
             break;
@@ -304,18 +300,13 @@ static ssize_t stream_take(struct sink *sink, struct bytes lines, bool *ret_late
     return (ssize_t)taken;
 }
 
-static uint64_t stream_under_way(const struct sink *sink)
-{
-    return sink->under_way;
-}
-
 static int stream_open(const void *config, struct buffer *errors, struct sink **ret)
 {
     const struct config_sink *wanted = config;
     struct sink *sink;
 
     if (!wanted->redis.used || wanted->stream.size == 0) {
-        buffer_append_text(errors, "redis: no server, or no stream");
+        buffer_append_text(errors, "log: redis: no server, or no stream");
         return -EINVAL;
     }
     sink = ALLOC_NEW(struct sink);
@@ -395,7 +386,6 @@ const struct sink_kind sink_redis = {
     .open = stream_open,
     .start = stream_start,
     .take = stream_take,
-    .under_way = stream_under_way,
     .close = stream_close,
     .free = stream_free,
 };

@@ -64,7 +64,7 @@ static int stdout_open(const void *config, struct buffer *errors, struct sink **
     if (fstat(STDOUT_FILENO, &facts) < 0) {
         int r = -errno;
 
-        buffer_printf(errors, "log: standard output: %s\n", strerror(-r));
+        buffer_printf(errors, "log: stdout: %s\n", strerror(-r));
         return r;
     }
     sink = ALLOC_NEW(struct sink);

@@ -1,6 +1,9 @@
 /*
  * A file is compressed into NAME.gz.part, which becomes NAME.gz when it is whole; only then the plain one goes. So
- * whenever this ends, every line is in a whole file. The part is locked meanwhile: two gateways may share a folder.
+ * whenever this ends, every line is in a whole file.
+ *
+ * Another process may still write to a plain file, and others may sweep the same folder: so it is locked for us alone
+ * as long as anything is done with it, and left when that cannot be (see log_file.h).
  */
 #include "record/sink_sweep.h"
 
@@ -135,14 +138,38 @@ static const char *name_of(const char *path, const struct stamp *stamp, const ch
     return name->data;
 }
 
-static void remove_all(const char *path, const struct stamp *stamp)
+/* PLAIN for us alone: a descriptor; -ENOENT, -EWOULDBLOCK when somebody else is at it, or another negative errno. */
+static int open_alone(const char *plain)
+{
+    int descriptor = open(plain, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat ours, there;
+    int r = 0;
+
+    if (descriptor < 0)
+        return -errno;
+    if (flock(descriptor, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+        r = -EWOULDBLOCK; /* any other refusal: there are no locks here */
+    else if (fstat(descriptor, &ours) < 0 || stat(plain, &there) < 0 || ours.st_ino != there.st_ino)
+        r = -ENOENT; /* somebody has just swept it */
+    if (r == 0)
+        return descriptor;
+    close(descriptor);
+    return r;
+}
+
+/* A plain one that cannot be opened is removed all the same, but not one that is being written. */
+static int remove_one(const char *path, const struct stamp *stamp)
 {
     static const char *const ends[] = {"", ".gz", ".gz.part"};
     struct buffer name = {0};
+    int plain = open_alone(name_of(path, stamp, "", &name));
 
-    for (unsigned i = 0; i < ARRAY_SIZE(ends); i++)
+    for (unsigned i = 0; i < ARRAY_SIZE(ends) && plain != -EWOULDBLOCK; i++)
         unlink(name_of(path, stamp, ends[i], &name));
     buffer_deinit(&name);
+    if (plain >= 0)
+        close(plain);
+    return plain == -EWOULDBLOCK ? plain : 0;
 }
 
 /* All of FROM through OUT. */
@@ -211,10 +238,8 @@ static int compress_plain(int from, const char *plain, const char *part, const c
     int to = open_part(part);
     int r;
 
-    if (to == -EWOULDBLOCK)
-        return 0; /* another gateway is at it */
     if (to < 0)
-        return to;
+        return to; /* -EWOULDBLOCK where plain ones cannot be locked, and another gateway is at it */
     r = compress_into(from, to, stop);
     if (r == 0 && rename(part, whole) < 0)
         r = -errno;
@@ -223,11 +248,12 @@ static int compress_plain(int from, const char *plain, const char *part, const c
     return r;
 }
 
+/* 0, -EWOULDBLOCK: not now; or another negative errno. */
 static int compress_one(struct sweep *sweep, const struct stamp *stamp)
 {
     struct buffer plain = {0}, part = {0}, whole = {0};
-    int from = open(name_of(sweep->path, stamp, "", &plain), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int r = from < 0 && errno != ENOENT ? -errno : 0;
+    int from = open_alone(name_of(sweep->path, stamp, "", &plain));
+    int r = from < 0 && from != -ENOENT ? from : 0;
 
     name_of(sweep->path, stamp, ".gz.part", &part);
     name_of(sweep->path, stamp, ".gz", &whole);
@@ -241,19 +267,23 @@ static int compress_one(struct sweep *sweep, const struct stamp *stamp)
     return r;
 }
 
-int sweep_run(struct sweep *sweep)
+int sweep_run(struct sweep *sweep, bool *ret_left)
 {
     struct stamps stamps = {0};
     int r = find_stamps(sweep->path, &stamps);
 
+    *ret_left = false;
     for (size_t i = sweep->keep; sweep->keep && i < stamps.count; i++)
-        remove_all(sweep->path, &stamps.list[i]);
+        if (remove_one(sweep->path, &stamps.list[i]) < 0)
+            *ret_left = true;
     if (sweep->keep && stamps.count > sweep->keep)
         stamps.count = sweep->keep;
     for (size_t i = stamps.count; sweep->gzip && i-- > 0;) {
         int one = compress_one(sweep, &stamps.list[i]);
 
-        if (one < 0 && r == 0)
+        if (one == -EWOULDBLOCK)
+            *ret_left = true;
+        else if (one < 0 && r == 0)
             r = one;
         if (atomic_load_explicit(&sweep->stop, memory_order_relaxed))
             break;

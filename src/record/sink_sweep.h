@@ -18,5 +18,6 @@ struct sweep {
     _Atomic bool stop;          /* soon, leaving nothing half done */
 };
 
-/* Files that are not named by sweep_name() are never touched. 0, or the first negative errno. */
-int sweep_run(struct sweep *sweep);
+/* Files that are not named by sweep_name() are never touched, and those that somebody writes to or sweeps are left. 0,
+ * or the first negative errno; *RET_LEFT, which is always set: some were left, and should be looked at again soon. */
+int sweep_run(struct sweep *sweep, bool *ret_left);

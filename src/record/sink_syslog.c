@@ -13,7 +13,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "record/sink_lines.h"
+#include "record/line_cut.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -78,9 +78,9 @@ static void tell(struct sink *sink, int error)
         return;
     sink->missed = missed;
     if (missed)
-        log_line("embergate: log: syslog: %s: %s; lines wait", sink->address.sun_path, strerror(-error));
+        log_line("%s: %s; lines wait", sink->events.head, strerror(-error));
     else
-        log_line("embergate: log: syslog: %s takes lines again", sink->address.sun_path);
+        log_line("%s: takes lines again", sink->events.head);
 }
 
 /* The same socket again, however often: connecting one of datagrams takes no time. */
@@ -145,7 +145,7 @@ static int send_some(struct sink *sink, struct bytes lines, size_t *ret_bytes)
     int sent;
 
     while (count < TOGETHER && rest.size) {
-        struct bytes line = sink_next_line(&rest);
+        struct bytes line = next_line(&rest);
 
         parts[count][0] = (struct iovec){sink->header.data, sink->header.size};
         parts[count][1] = (struct iovec){(void *)(uintptr_t)line.data, line.size};
@@ -166,7 +166,7 @@ static int judge(struct sink *sink, int error, struct bytes *rest, uint64_t *los
 {
     switch (error) {
     case -EMSGSIZE:
-        sink_next_line(rest);
+        next_line(rest);
         ++*lost;
         return 0;
     case -EAGAIN:
@@ -231,7 +231,7 @@ static int set_address(struct sink *sink, struct bytes path, struct buffer *erro
     if (path.size == 0)
         path = BYTES("/dev/log");
     if (path.size >= sizeof(sink->address.sun_path)) {
-        buffer_printf(errors, "syslog: %.*s: a socket's path has at most %zu bytes", BYTES_ARG(path),
+        buffer_printf(errors, "log: syslog: %.*s: a socket's path has at most %zu bytes", BYTES_ARG(path),
                       sizeof(sink->address.sun_path) - 1);
         return -ENAMETOOLONG;
     }
@@ -248,7 +248,7 @@ static int open_socket(struct sink *sink, struct buffer *errors)
     sink->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (sink->fd < 0) {
         error = errno;
-        buffer_printf(errors, "syslog: %s: %s", sink->address.sun_path, strerror(error));
+        buffer_printf(errors, "log: syslog: %s: %s", sink->address.sun_path, strerror(error));
         return -error;
     }
     setsockopt(sink->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
@@ -305,9 +305,15 @@ static void syslog_close(struct sink *sink, void (*closed)(void *data), void *da
         closed(data);
 }
 
+static const char *syslog_place(const struct sink *sink)
+{
+    return sink->address.sun_path;
+}
+
 const struct sink_kind sink_syslog = {
     .name = "syslog",
     .open = syslog_open,
+    .place = syslog_place,
     .start = syslog_start,
     .take = syslog_take,
     .reopen = syslog_reopen,

@@ -11,38 +11,41 @@
 #include "json/json_write.h"
 #include "record/record_private.h"
 
+#include <assert.h>
+
 #define KIND_SERVER 2
 #define STATUS_ERROR 2
 #define NS_PER_US 1000
 
-/* Fields by their names in the conventions; NULL: not told here, or told in another place. */
-static const struct {
+/* Fields by their names in the conventions, in the order of the table, so that one look at each is enough; NULL: not
+ * told here, or told in another place. */
+static const struct name {
     const char *field, *key;
 } names[] = {
     {"time", NULL},
     {"trace_id", NULL},
     {"span_id", NULL},
     {"parent_id", NULL},
-    {"metadata", NULL},
-    {"tries", NULL},
-    {"total_ms", NULL},
-    {"finish_reason", NULL},
-    {"request", NULL},
-    {"answer", NULL},
-    {"request_cut", NULL},
-    {"answer_cut", NULL},
     {"client", "client.address"},
+    {"metadata", NULL},
     {"dialect", "gen_ai.provider.name"},
     {"operation", "gen_ai.operation.name"},
     {"method", "http.request.method"},
     {"path", "url.path"},
     {"model", "gen_ai.request.model"},
     {"upstream_model", "gen_ai.response.model"},
+    {"tries", NULL},
     {"status", "http.response.status_code"},
     {"reason", "error.type"},
+    {"finish_reason", NULL},
     {"prompt_tokens", "gen_ai.usage.input_tokens"},
     {"completion_tokens", "gen_ai.usage.output_tokens"},
     {"bytes_in", "http.request.body.size"},
+    {"total_ms", NULL},
+    {"request_cut", NULL},
+    {"answer_cut", NULL},
+    {"request", NULL},
+    {"answer", NULL},
 };
 
 /* --- attributes --- */
@@ -153,16 +156,19 @@ static void add_attribute(const struct record *record, const struct record_field
         add_numeric(record, field, prefix, key, out);
 }
 
-static void add_field(const struct record *record, const struct record_field *field, struct buffer *out)
+static void add_fields(const struct record *record, struct buffer *out)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(names[i].field, field->name) != 0)
-            continue;
-        if (names[i].key)
-            add_attribute(record, field, "", names[i].key, out);
-        return;
+    const struct name *name = names, *end = names + ARRAY_SIZE(names);
+
+    for (unsigned i = 0; i < record_field_count; i++) {
+        const struct record_field *field = &record_fields[i];
+
+        if (name == end || strcmp(name->field, field->name) != 0)
+            add_attribute(record, field, "embergate.", field->name, out);
+        else if ((name++)->key)
+            add_attribute(record, field, "", name[-1].key, out);
     }
-    add_attribute(record, field, "embergate.", field->name, out);
+    assert(name == end);
 }
 
 /* What is no field of the line, or has another form there. */
@@ -242,8 +248,7 @@ void trace_write_span(const struct record *record, struct buffer *out)
     write_time(out, "endTimeUnixNano", ended);
     json_write_name(out, "attributes");
     buffer_append_char(out, '[');
-    for (unsigned i = 0; i < record_field_count; i++)
-        add_field(record, &record_fields[i], out);
+    add_fields(record, out);
     add_others(record, out);
     buffer_append_char(out, ']');
     write_status(record, out);

@@ -210,6 +210,42 @@ static const struct sink_kind sink_script = {
     .free = script_free,
 };
 
+/* --- what the operator hears --- */
+
+static int stage_stderr;
+
+static inline FILE *stage_listen(void)
+{
+    FILE *said = tmpfile();
+
+    stage_stderr = dup(STDERR_FILENO);
+    dup2(fileno(said), STDERR_FILENO);
+    return said;
+}
+
+/* The three one behind the other. */
+static inline bool stage_said(FILE *said, const char *head, const char *name, const char *words)
+{
+    struct buffer text = {0}, wanted = {0};
+    ssize_t size;
+    bool found;
+
+    while ((size = pread(fileno(said), buffer_reserve(&text, 4096), 4096, (off_t)text.size)) > 0)
+        text.size += (size_t)size;
+    buffer_printf(&wanted, "%s%s%s", head, name, words);
+    found = bytes_find(buffer_bytes(&text), buffer_bytes(&wanted)) < text.size;
+    buffer_deinit(&text);
+    buffer_deinit(&wanted);
+    return found;
+}
+
+static inline void stage_listen_no_more(FILE *said)
+{
+    dup2(stage_stderr, STDERR_FILENO);
+    close(stage_stderr);
+    fclose(said);
+}
+
 /* --- waiting for facts --- */
 
 static inline bool stage_adds_up(const struct journal_sink_counts *counts)

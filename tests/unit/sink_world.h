@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "record/line_cut.h"
 #include "record/sink.h"
 
 #include "base/clock.h"
@@ -35,13 +36,10 @@ static inline void sink_world_closed(void *data)
     ((struct sink_world *)data)->closed = true;
 }
 
-static inline uint64_t count_lines(struct bytes text)
+/* Lines taken and not settled. */
+static inline uint64_t sink_world_under_way(const struct sink_world *world)
 {
-    uint64_t lines = 0;
-
-    for (size_t i = 0; i < text.size; i++)
-        lines += text.data[i] == '\n';
-    return lines;
+    return world->later - world->kept - world->lost;
 }
 
 static inline void sink_world_offer(struct sink_world *world)
@@ -104,7 +102,7 @@ static inline void sink_world_init(struct sink_world *world, const struct sink_k
 
 static inline void sink_world_start(struct sink_world *world)
 {
-    struct sink_events events = {sink_world_ready, sink_world_settled, world};
+    struct sink_events events = {sink_world_ready, sink_world_settled, world, "the sink"};
 
     world->started = true;
     world->kind->start(world->sink, &world->loop, &events);

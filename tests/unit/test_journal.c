@@ -288,7 +288,11 @@ static void no_journal(void **state)
 
 static void put_span(struct journal_source *source)
 {
-    buffer_append_text(source_line(source, JOURNAL_SPANS), "{\"span\":1}\n");
+    struct buffer *line = source_line(source, JOURNAL_SPANS);
+
+    if (!line)
+        return; /* no room: it counts as dropped */
+    buffer_append_text(line, "{\"span\":1}\n");
     source_end_line(source, JOURNAL_SPANS);
 }
 
@@ -317,6 +321,60 @@ static void spans_have_no_numbers(void **state)
     assert_int_equal(counts_of(&stage, 0).written, 1000 / 11);
     assert_memory_equal(stage.scripts[0].got.data, "{\"span\":1}\n{", 12);
     end(&stage);
+}
+
+/* A sink that took all may still lose all: it is well again once it kept something. */
+static void relief_comes_with_what_was_kept(void **state)
+{
+    struct stage stage = {0};
+    struct buffer errors = {0};
+    struct journal_sink_setup setup;
+    FILE *said = stage_listen();
+
+    stage.views[0] = &stage.scripts[0];
+    setup = (struct journal_sink_setup){&sink_script, &stage.views[0], JOURNAL_SPANS};
+    assert_int_equal(journal_new_with(&setup, 1, 1000, &errors, &stage.journal), 0);
+    stage.source = journal_source_new(stage.journal);
+    stage.scripts[0].mode = SCRIPT_HOLD;
+    for (unsigned i = 0; i < 400; i++) {
+        put_span(stage.source);
+        source_hand_over(stage.source);
+    }
+    assert_int_equal(journal_start(stage.journal), 0);
+    stage_wait(stage_said(said, "embergate: tracing", "", ": spans are dropped: they come faster than they are taken\n"));
+    usleep(300000);
+    assert_int_equal(counts_of(&stage, 0).kind, JOURNAL_SPANS);
+    assert_true(counts_of(&stage, 0).waiting > 0 && counts_of(&stage, 0).written == 0);
+    assert_false(stage_said(said, "takes spans again", "", ""));
+    stage.scripts[0].mode = SCRIPT_TAKE;
+    put_span(stage.source);
+    finish(&stage);
+    assert_true(stage_said(said, "embergate: tracing", "", ": takes spans again; "));
+    end(&stage);
+    stage_listen_no_more(said);
+}
+
+static void the_operator_hears_which_sink(void **state)
+{
+    struct stage stage;
+    FILE *said = stage_listen();
+
+    begin(&stage, 2, 1 << 20);
+    stage.scripts[1].mode = SCRIPT_LOSE;
+    assert_int_equal(journal_start(stage.journal), 0);
+    stage_put_many(stage.source, 0, 50, 100);
+    stage_wait(counts_of(&stage, 1).dropped == 50);
+    assert_true(stage_said(said, "embergate: log: ", "script-2", ": lines are dropped: "));
+    stage.scripts[1].mode = SCRIPT_TAKE;
+    stage_put_many(stage.source, 50, 60, 100);
+    stage_wait(stage_said(said, "embergate: log: ", "script-2", ": takes lines again; 50 were dropped\n"));
+    stage.scripts[0].mode = SCRIPT_BUSY;
+    stage_put_many(stage.source, 60, 65, 100);
+    stage.source = journal_source_free(stage.source);
+    journal_finish(stage.journal, 100);
+    assert_true(stage_said(said, "embergate: log: ", "script", ": 5 lines could not be written before the end\n"));
+    end(&stage);
+    stage_listen_no_more(said);
 }
 
 /* All kinds of moods by turns; the books are right at any moment, and the numbers unbroken in the end. */
@@ -362,6 +420,8 @@ int main(void)
         cmocka_unit_test(never_started),
         cmocka_unit_test(no_journal),
         cmocka_unit_test(spans_have_no_numbers),
+        cmocka_unit_test(relief_comes_with_what_was_kept),
+        cmocka_unit_test(the_operator_hears_which_sink),
         cmocka_unit_test(moods),
     };
 

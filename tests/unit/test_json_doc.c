@@ -372,6 +372,46 @@ static void documents_are_reused(void **state)
     json_doc_deinit(&doc);
 }
 
+/* What is read in another document's memory is as if it had been read alone, and outlives what is read there next. */
+static void scratch_is_lent(void **state)
+{
+    static const char *const texts[] = {
+        "{\"a\":[1,2,{\"b\":\"c\\n\"}]}", "[", "\"s\"", "{\"a\":\"\\ud800\"}", "", "[1,2,3] x", "null",
+        "[[],[[]],{},{\"key\":{}}]",
+    };
+    struct json_doc scratch, lent[ARRAY_SIZE(texts)];
+    char many[20000];
+
+    json_doc_init(&scratch, JSON_LIMITS_DEFAULT);
+    for (size_t i = 0; i < sizeof(many); i += 2)
+        memcpy(many + i, "1,", 2);
+    many[0] = '[';
+    memcpy(many + 1, "1", 1);
+    many[sizeof(many) - 1] = ']';
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        json_doc_init(&lent[i], JSON_LIMITS_DEFAULT);
+        json_doc_read(&lent[i], &scratch, bytes_of(texts[i]));
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        struct json_doc alone;
+
+        json_doc_init(&alone, JSON_LIMITS_DEFAULT);
+        assert_int_equal(json_doc_finish(&alone, bytes_of(texts[i])), lent[i].error);
+        assert_int_equal(alone.complete, lent[i].complete);
+        assert_int_equal(alone.error_at, lent[i].error_at);
+        assert_int_equal(alone.error ? 0 : alone.count, lent[i].count);
+        if (lent[i].count)
+            assert_memory_equal(alone.nodes, lent[i].nodes, alone.count * sizeof(*alone.nodes));
+        json_doc_deinit(&alone);
+        json_doc_deinit(&lent[i]);
+    }
+    assert_int_equal(json_doc_read(&lent[0], &scratch, (struct bytes){many, sizeof(many)}), 0);
+    assert_int_equal(lent[0].count, sizeof(many) / 2);
+    assert_int_equal(scratch.capacity, 0);
+    json_doc_deinit(&lent[0]);
+    json_doc_deinit(&scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +424,7 @@ int main(void)
         cmocka_unit_test(long_tokens_in_small_pieces_take_linear_time),
         cmocka_unit_test(spans_and_nodes_are_exact),
         cmocka_unit_test(documents_are_reused),
+        cmocka_unit_test(scratch_is_lent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,12 +174,45 @@ static void strings_read_back(void **state)
     buffer_deinit(&text);
 }
 
+/* A byte is written as it is alone, wherever in a string it stands. */
+static void place_does_not_matter(void **state)
+{
+    struct buffer out, expected;
+
+    buffer_init(&out);
+    buffer_init(&expected);
+    for (unsigned byte = 0; byte < 0x80; byte++) {
+        char alone = (char)byte;
+
+        for (size_t at = 0; at < 20; at++) {
+            char text[20];
+            struct bytes written;
+
+            memset(text, '!', sizeof(text));
+            text[at] = alone;
+            buffer_append_char(&expected, '"');
+            buffer_append(&expected, (struct bytes){text, at});
+            json_write_string(&out, (struct bytes){&alone, 1});
+            written = buffer_bytes(&out);
+            buffer_append(&expected, (struct bytes){written.data + 1, written.size - 2});
+            buffer_append(&expected, (struct bytes){text + at + 1, sizeof(text) - at - 1});
+            buffer_append_char(&expected, '"');
+            out.size = 0;
+            json_write_string(&out, (struct bytes){text, sizeof(text)});
+            assert_buffer(&out, buffer_bytes(&expected));
+            expected.size = 0;
+        }
+    }
+    buffer_deinit(&expected);
+    buffer_deinit(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_are_escaped), cmocka_unit_test(members_know_their_commas),
         cmocka_unit_test(doubles_are_short_and_exact), cmocka_unit_test(doubles_read_back),
-        cmocka_unit_test(strings_read_back),
+        cmocka_unit_test(strings_read_back), cmocka_unit_test(place_does_not_matter),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

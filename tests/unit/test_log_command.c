@@ -2,8 +2,11 @@
  * `embergate log`: its arguments, and the whole of it over files that are written here: plain, compressed, rotated,
  * broken; replay against a server that says one thing.
  */
+#include "base/clock.h"
 #include "command/log_arguments.h"
+#include "command/log_check.h"
 #include "command/log_command.h"
+#include "record/sink_sweep.h"
 #include "one_answer.h"
 
 #include <fcntl.h>
@@ -81,12 +84,23 @@ static void mistakes_are_named(void **state)
          "--follow is not for summary\nembergate log summary takes --json, --by, --key, --key-name, --team, --model, "
          "--backend, --status, --outcome, --cache, --since, --until, --id, --min-ms\n"},
         {{"tail", "-n"}, "-n needs a value\n"},
-        {{"tail", "-n", "x", "f"}, "--lines must be a number from 0 to 1000000\n"},
+        {{"tail", "-n", "x", "f"}, "-n must be a number from 0 to 1000000\n"},
+        {{"tail", "--lines", "x", "f"}, "--lines must be a number from 0 to 1000000\n"},
         {{"show", "--fields", "id,nope", "f"}, "--fields: there is no field \"nope\"; embergate log fields lists them\n"},
         {{"show", "--fields", "id,", "f"}, "--fields: there is no field \"\"; embergate log fields lists them\n"},
         {{"show", "--fields", "id", "--json", "f"}, "--json and --fields both say how lines look: give one of them\n"},
         {{"summary", "--by", "day", "f"}, "--by must be one of model key team backend status cache none\n"},
         {{"show", "--cache", "x", "f"}, "--cache must be hit, join, miss or bypass\n"},
+        {{"show", "--status", "6xx", "f"}, "--status must be such as 200, 4xx or 429,503\n"},
+        {{"show", "--outcome", "good", "f"},
+         "--outcome must be one of ok refused client_left client_stalled cut bad_json invalid unsupported steering no_key "
+         "not_allowed no_model no_path no_method bad_http http_timeout too_large bad_expect head_too_large "
+         "not_implemented http_version rate_limited no_budget not_cached upstream_refused upstream_auth "
+         "upstream_connect upstream_dns upstream_tls upstream_timeout upstream_reset upstream_bad upstream_failed "
+         "upstream_loading upstream_busy upstream_quota overloaded draining internal\n"},
+        {{"show", "-f", "f"},
+         "-f is not for show\nembergate log show takes --json, --fields, --key, --key-name, --team, --model, "
+         "--backend, --status, --outcome, --cache, --since, --until, --id, --min-ms\n"},
         {{"fields", "f"}, "fields takes no files: it tells what a line may hold\n"},
         {{"replay", "f"}, "say with --to URL where to send the requests\n"},
         {{"replay", "--to", "h", "--speed", "-1", "f"},
@@ -113,7 +127,7 @@ static void mistakes_are_named(void **state)
 
 static char *path_of(const char *name)
 {
-    static char paths[8][160];
+    static char paths[32][160];
     static unsigned next;
     char *path = paths[next++ % ARRAY_SIZE(paths)];
 
@@ -172,6 +186,7 @@ static int run(const char *const *list)
 
 #define LINE(seq, second, more)                                                                              \
     "{\"seq\":" seq ",\"time\":\"2026-11-23T07:45:" second ".000Z\",\"id\":\"req_" seq "\"" more "}\n"
+#define AGAIN(seq, second) LINE(seq, second, ",\"id\":\"again_" seq "\"")
 #define OK ",\"status\":200,\"outcome\":\"ok\",\"model\":\"tiny\",\"key\":\"alice\",\"total_ms\":10.000"
 #define LOST(seq, count, first)                                                                              \
     "{\"seq\":" seq ",\"event\":\"dropped\",\"time\":\"2026-11-23T07:45:30.000Z\",\"dropped\":" count        \
@@ -199,6 +214,45 @@ static void lines_are_shown(void **state)
     assert_non_null(strstr(complained, "nowhere cannot be read: No such file or directory\n"));
     assert_int_equal(RUN("show", folder), 1);
     assert_int_equal(RUN("show"), 2);
+}
+
+/* Bytes, and characters that turn the direction of the text or are not seen. */
+static void nothing_steers_the_terminal(void **state)
+{
+    static const struct {
+        const char *model, *shown;
+    } cases[] = {
+        {"a\xc2\x9b" "31mb", "a\\x9b31mb"},
+        {"a\x7f", "a\\x7f"},
+        {"a\xe2\x80\xae" "b", "a\\u202eb"},
+        {"\xe2\x80\x8b\xe2\x80\x8f", "\\u200b\\u200f"},
+        {"\xe2\x80\xa8\xe2\x80\xaa", "\\u2028\\u202a"},
+        {"\xe2\x81\xa6\xe2\x81\xa9", "\\u2066\\u2069"},
+        {"\xef\xbb\xbf", "\\ufeff"},
+        {"\xd8\x9c", "\\u061c"},
+        {"\xf3\xa0\x81\x81", "\\U000e0041"},
+        {"\xe2\x80\x90\xe2\x80\xaf\xe2\x82\xac\xc3\xa9\xf0\x9f\x98\x80",
+         "\xe2\x80\x90\xe2\x80\xaf\xe2\x82\xac\xc3\xa9\xf0\x9f\x98\x80"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char text[512];
+        const char *file;
+
+        snprintf(text, sizeof(text), "{\"seq\":1,\"model\":\"%s\",\"request\":[\"%s\"]}\n", cases[i].model,
+                 cases[i].model);
+        file = put("steer.log", text);
+        assert_int_equal(RUN("show", file), 0);
+        assert_non_null(strstr(said, cases[i].shown));
+        assert_int_equal(RUN("show", "--fields", "model", file), 0);
+        assert_true(bytes_start_with(bytes_of(said), bytes_of(cases[i].shown)));
+        assert_int_equal(RUN("show", "--json", file), 0);
+        assert_string_equal(said, text);
+    }
+    /* What was JSON stays JSON. */
+    assert_int_equal(RUN("show", "--fields", "request",
+                         put("steer.log", "{\"seq\":1,\"request\":[\t\"\xe2\x80\xae\x7f\xc2\x9b\xf3\xa0\x81\x81\"]}\n")), 0);
+    assert_string_equal(said, "[ \"\\u202e\\u007f\\u009b\\udb40\\udc41\"]\n");
 }
 
 static void the_last_lines_are_shown(void **state)
@@ -245,8 +299,16 @@ static void compressed_files_are_read_whole_or_complained_of(void **state)
     assert_int_equal(RUN("show", "--json", file), 1);
     assert_non_null(strstr(said, LINE("1", "01", OK)));
     assert_non_null(strstr(complained, "packed.log: the compressed text is damaged or breaks off\n"));
+    assert_int_equal(RUN("check", file), 1);
+    assert_non_null(strstr(said, "1 file that could NOT BE READ to its end\n"));
+    assert_null(strstr(said, "unbroken"));
     put("wrong.gz", "\x1f\x8b\x08 this is none");
     assert_int_equal(RUN("check", path_of("wrong.gz")), 1);
+    assert_string_equal(said, "no lines\n1 file that could NOT BE READ to its end\n");
+    assert_int_equal(RUN("check", path_of("wrong.gz"), path_of("wrong.gz")), 1);
+    assert_string_equal(said, "no lines\n2 files that could NOT BE READ to their end\n");
+    assert_int_equal(RUN("check", "/dev/null"), 0);
+    assert_string_equal(said, "no lines\n");
 }
 
 static void a_line_may_be_too_long(void **state)
@@ -275,13 +337,13 @@ static void numbers_are_checked(void **state)
         const char *says;
     } cases[] = {
         {LINE("1", "01", "") LINE("2", "02", "") LINE("3", "03", ""), 0, "3 lines\n1 run of the gateway\nunbroken\n"},
-        {"", 0, "0 lines\n0 runs of the gateway\nunbroken\n"},
+        {"", 0, "no lines\n"},
         {LINE("5", "01", "") LINE("6", "02", ""), 0,
          "2 lines\n1 run of the gateway\nbegins with number 5: earlier files are not here\nunbroken\n"},
-        {LINE("1", "01", "") LINE("2", "02", "") LINE("1", "03", "") LINE("2", "04", ""), 0,
+        {LINE("1", "01", "") LINE("2", "02", "") AGAIN("1", "03") AGAIN("2", "04"), 0,
          "4 lines\n2 runs of the gateway\nunbroken\n"},
         {LINE("1", "01", "") LINE("3", "02", ""), 1, "number 2 is missing\n2 lines\n1 run of the gateway\n1 MISSING\n"},
-        {LINE("1", "01", "") LINE("9", "02", "") LINE("1", "03", "") LINE("3", "03", ""), 1,
+        {LINE("1", "01", "") LINE("9", "02", "") AGAIN("1", "03") AGAIN("3", "03"), 1,
          "numbers 2 to 8 are missing\nnumber 2 is missing\n4 lines\n2 runs of the gateway\n8 MISSING\n"},
         {LINE("1", "01", "") LINE("3", "02", "") LINE("2", "03", "") LINE("4", "04", ""), 0,
          "4 lines\n1 run of the gateway\n1 out of order\nunbroken\n"},
@@ -297,7 +359,7 @@ static void numbers_are_checked(void **state)
          "2 lines\n2 runs of the gateway\n6 dropped, as the log tells\nunbroken\n"},
         {LINE("1", "01", "") LINE("5", "02", "") LOST("4", "2", "2"), 1,
          "2 lines are said to be dropped where 3 are missing\n2 lines\n1 run of the gateway\n"
-         "2 dropped, as the log tells\n1 runs with WRONG COUNTS of dropped lines\n"},
+         "2 dropped, as the log tells\n1 run with WRONG COUNTS of dropped lines\n"},
         {LINE("1", "01", "") LOST("4", "3", "2") LINE("6", "02", ""), 1,
          "number 5 is missing\n2 lines\n1 run of the gateway\n3 dropped, as the log tells\n1 MISSING\n"},
     };
@@ -308,7 +370,51 @@ static void numbers_are_checked(void **state)
         assert_string_equal(complained, "");
     }
     assert_int_equal(RUN("check", put("check.log", LINE("1", "01", "") "{\"seq\":2,\"ti")), 1);
-    assert_non_null(strstr(said, "check.log: a line cannot be read\n1 lines\n1 run of the gateway\n1 UNREADABLE\n"));
+    assert_non_null(strstr(said, "check.log: a line cannot be read\n1 line\n1 run of the gateway\n1 UNREADABLE\n"));
+}
+
+/* Not by their numbers: those of another run are the same. */
+static void what_is_there_twice_is_seen(void **state)
+{
+    static const struct {
+        const char *log, *says;
+    } cases[] = {
+        {LINE("1", "01", "") LINE("2", "02", "") LINE("1", "01", "") LINE("2", "02", ""),
+         "the run that begins with req_1 is there twice\n4 lines\n2 runs of the gateway\n2 TWICE\n"},
+        {LINE("5", "01", "") AGAIN("1", "02") LINE("5", "01", "") AGAIN("1", "02"),
+         "req_5 is there twice\nnumbers 2 to 4 are missing\nthe run that begins with again_1 is there twice\n4 lines\n3 runs of the gateway\n"
+         "3 MISSING\n2 TWICE\nbegins with number 5: earlier files are not here\n"},
+        {LINE("1", "01", "") LINE("1", "02", ""), "req_1 is there twice\n2 lines\n2 runs of the gateway\n1 TWICE\n"},
+        {LINE("1", "01", "") LINE("2", "02", ",\"id\":\"req_1\""),
+         "req_1 is there twice\n2 lines\n1 run of the gateway\n1 TWICE\n"},
+        {LOST("2", "2", "1") LOST("2", "2", "1"),
+         "the run that begins with number 2 is there twice\n0 lines\n2 runs of the gateway\n"
+         "4 dropped, as the log tells\n1 TWICE\n"},
+    };
+    const char *one = put("one.log", LINE("1", "01", "") LINE("2", "02", "")), *none;
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_int_equal(RUN("check", put("check.log", cases[i].log)), 1);
+        assert_string_equal(said, cases[i].says);
+    }
+    assert_int_equal(RUN("check", one, one), 1);
+    assert_string_equal(said, cases[0].says);
+    none = put("none.log", "{\"seq\":1}\n{\"seq\":1}\n");      /* who does not say who he is may be anybody */
+    assert_int_equal(RUN("check", none), 0);
+}
+
+/* More lines than ids are remembered: the run is known by its first line. */
+static void long_runs_are_seen_twice(void **state)
+{
+    FILE *file = fopen(path_of("long-run.log"), "w");
+
+    for (unsigned i = 1; i <= 2 * LOG_CHECK_IDS + 10; i++)
+        fprintf(file, "{\"seq\":%u,\"id\":\"%u\"}\n", i, i);
+    fclose(file);
+    assert_int_equal(RUN("check", path_of("long-run.log")), 0);
+    assert_int_equal(RUN("check", path_of("long-run.log"), path_of("long-run.log")), 1);
+    assert_non_null(strstr(said, "the run that begins with 1 is there twice\n"));
+    unlink(path_of("long-run.log"));
 }
 
 /* Also when the second run has smaller numbers, and when requests that took long were begun before the file was. */
@@ -327,6 +433,102 @@ static void files_are_put_in_order(void **state)
         assert_string_equal(said, "7\n8\n9\n1\n2\n3\n4\n5\n");
     }
     assert_int_equal(RUN("check", first, fourth), 1);
+}
+
+/* --- while a gateway compresses --- */
+
+#define ONE LINE("1", "01", "") LINE("2", "02", "")
+#define TWO LINE("3", "03", "")
+#define WHOLE_ONE "2 lines\n1 run of the gateway\nunbroken\n"
+
+static void what_is_being_compressed_is_read_once(void **state)
+{
+    char *plain = path_of("zip"), *packed = path_of("zip.gz"), *part = path_of("zip.gz.part");
+    struct stat about;
+
+    put("zip", ONE);
+    put_packed("zip.gz.part", "wb", LINE("1", "01", ""));
+    assert_int_equal(RUN("check", plain, part), 0);
+    assert_string_equal(said, WHOLE_ONE);
+    put_packed("zip.gz", "wb", ONE);
+    assert_int_equal(RUN("check", plain, packed, part), 0);
+    assert_string_equal(said, WHOLE_ONE);
+    assert_int_equal(RUN("tail", "--fields", "seq", packed, plain), 0);
+    assert_string_equal(said, "1\n2\n");
+    stat(packed, &about);               /* not whole: nothing is lost with it */
+    assert_int_equal(truncate(packed, about.st_size - 12), 0);
+    assert_int_equal(RUN("check", packed, plain), 0);
+    assert_string_equal(said, WHOLE_ONE);
+    put_packed("zip.gz", "wb", ONE TWO);        /* the longer one */
+    assert_int_equal(RUN("show", "--fields", "seq", packed, plain), 0);
+    assert_string_equal(said, "1\n2\n3\n");
+    put_packed("zip.gz", "wb", TWO);            /* other lines: both are meant */
+    assert_int_equal(RUN("show", "--fields", "seq", packed, plain), 0);
+    assert_string_equal(said, "1\n2\n3\n");
+    assert_int_equal(RUN("check", plain, plain), 1);
+}
+
+static void what_was_compressed_meanwhile_is_found(void **state)
+{
+    char *plain = path_of("gone"), *packed = path_of("gone.gz"), *part = path_of("gone.gz.part");
+
+    put_packed("gone.gz", "wb", ONE);
+    assert_int_equal(RUN("check", plain), 0);
+    assert_string_equal(said, WHOLE_ONE);
+    assert_int_equal(RUN("check", plain, part), 0);
+    assert_string_equal(said, WHOLE_ONE);
+    assert_int_equal(RUN("check", part, packed, plain), 0);
+    assert_string_equal(said, WHOLE_ONE);
+    assert_int_equal(RUN("check", part), 0);
+    assert_string_equal(said, WHOLE_ONE);
+    unlink(packed);
+    assert_int_equal(RUN("check", plain, part), 1);
+    assert_non_null(strstr(complained, "gone cannot be read: No such file or directory\n"));
+    put_packed("gone.gz.part", "wb", ONE);
+    assert_int_equal(RUN("check", part), 1);
+    assert_non_null(strstr(complained, "gone.gz.part is not read: it is not finished, and there is no /"));
+}
+
+/* Only those that were closed a moment ago: a list of names that leaves out others means it. */
+static void what_was_rotated_meanwhile_is_found(void **state)
+{
+    struct buffer given = {0}, closed = {0}, packed = {0}, old = {0}, later = {0};
+    uint64_t now = clock_wall_ms();
+    char *live = path_of("live");
+
+    put("live", LINE("5", "05", ""));
+    sweep_name("live", now - 3600000, &given);
+    sweep_name("live", now - 1800000, &old);
+    sweep_name("live", now - 1000, &closed);
+    sweep_name("live", now - 900, &packed);
+    buffer_append(&later, buffer_bytes(&closed));
+    buffer_append_text(&later, "x");
+    buffer_append_text(&packed, ".gz");
+    buffer_append_char(&given, '\0');
+    buffer_append_char(&old, '\0');
+    buffer_append_char(&closed, '\0');
+    buffer_append_char(&packed, '\0');
+    buffer_append_char(&later, '\0');
+    put(given.data, LINE("2", "02", ""));
+    put(old.data, "not meant\n");
+    put(closed.data, LINE("3", "03", ""));
+    put(later.data, "not meant\n");
+    put_packed(packed.data, "wb", LINE("4", "04", ""));
+    assert_int_equal(RUN("show", "--fields", "seq", live, path_of(given.data)), 0);
+    assert_string_equal(said, "2\n3\n4\n5\n");
+    assert_string_equal(complained, "");
+    assert_int_equal(RUN("show", "--fields", "seq", live, path_of(closed.data), path_of(given.data)), 0);
+    assert_string_equal(said, "2\n3\n4\n5\n");
+    assert_int_equal(RUN("show", "--fields", "seq", live), 0);
+    assert_string_equal(said, "5\n");
+    unlink(live);
+    assert_int_equal(RUN("show", live, path_of(given.data)), 1);
+    assert_non_null(strstr(complained, "live cannot be read: No such file or directory\n"));
+    buffer_deinit(&given);
+    buffer_deinit(&old);
+    buffer_deinit(&closed);
+    buffer_deinit(&packed);
+    buffer_deinit(&later);
 }
 
 /* --- summary --- */
@@ -356,7 +558,7 @@ static void a_summary_adds_up(void **state)
         "    2,000        2.0        2.0        2.0  (all)\n"
         "\n"
         "from 2026-11-23 07:45:01 to 2026-11-23 07:45:08 UTC\n"
-        "2 lines were dropped, as 1 lines of the log tell\n"
+        "2 lines were dropped, as 1 line of the log tells\n"
         "1 line could not be read\n");
     assert_int_equal(RUN("summary", "--json", "--by", "status", "--model", "big", file), 0);
     assert_string_equal(said,
@@ -385,7 +587,14 @@ static void names_beyond_a_bound_are_counted_together(void **state)
 /* --- replay --- */
 
 #define ASKED ",\"status\":200,\"path\":\"/v1/chat/completions\",\"request\":{\"model\":\"tiny\",\"n\": 1}"
-#define ANSWERED(content) ASKED ",\"answer\":{\"choices\":[{\"index\":0,\"content\":\"" content "\",\"rest\":\"stop\",\"ended\":true}]}"
+#define ANSWER(message, reason)                                                                              \
+    ASKED ",\"answer\":{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"," message             \
+    "},\"finish_reason\":\"" reason "\"}]}"
+#define ANSWERED(content) ANSWER("\"content\":\"" content "\"", "stop")
+#define CALLS(id)                                                                                            \
+    "\"content\":null,\"reasoning_content\":\"Hm\",\"tool_calls\":[{\"id\":\"" id "\",\"type\":\"function\","    \
+    "\"function\":{\"name\":\"look\",\"arguments\":\"{}\"}}]"
+#define DELTA(delta) "data: {\"choices\":[{\"index\":0,\"delta\":{" delta "}}]}\n\n"
 #define HEAD "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: "
 #define WHOLE HEAD "application/json\r\n\r\n{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Hello you\"},\"finish_reason\":\"stop\"}]}"
 #define STREAM HEAD "text/event-stream\r\n\r\n"                                                              \
@@ -401,14 +610,21 @@ static void answers_are_compared(void **state)
     } cases[] = {
         {ANSWERED("Hello you"), WHOLE, 0, ": 1 same, 0 different, 0 failed\n"},
         {ANSWERED("Hello you") ",\"stream\":true", STREAM, 0, ": 1 same, 0 different, 0 failed\n"},
-        {ASKED ",\"answer\":{\"choices\":[{\"content\":\"Hello you\",\"finish_reason\":\"stop\"}]}", WHOLE, 0, ": 1 same"},
+        {ANSWER(CALLS("call_1"), "tool_calls"),
+         HEAD "application/json\r\n\r\n{\"choices\":[{\"message\":{" CALLS("call_2") "},\"finish_reason\":\"tool_calls\"}]}", 0,
+         ": 1 same"},
+        {ANSWER(CALLS("call_1"), "tool_calls"),
+         HEAD "text/event-stream\r\n\r\n" DELTA("\"reasoning_content\":\"H\"") DELTA("\"reasoning_content\":\"m\"")
+         DELTA("\"tool_calls\":[{\"index\":0,\"id\":\"call_2\",\"function\":{\"name\":\"look\",\"arguments\":\"{\"}}]")
+         DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]")
+         "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n", 0, ": 1 same"},
         {ASKED ",\"answer\":{\"logits\":{\"a\":1.5,\"b\":-2}}",
          HEAD "application/json\r\n\r\n{\"model\":\"x\",\"logits\":{\"a\":1.5,\"b\":-2}}", 0, ": 1 same"},
         {ASKED ",\"answer\":{\"logits\":{\"a\":1.5,\"b\":-2}}",
          HEAD "application/json\r\n\r\n{\"model\":\"x\",\"logits\":{\"a\":1.5,\"b\":-3}}", 1, "is now \"...a\":1.5,\"b\":-3}\""},
         {ANSWERED("Hello yes"), STREAM, 1,
          "different req_1 /v1/chat/completions: choice 0, byte 7: \"Hello yes\" is now \"Hello you\"\n"},
-        {ASKED ",\"answer\":{\"choices\":[{\"content\":\"Hello you\",\"finish_reason\":\"length\"}]}", WHOLE, 1,
+        {ANSWER("\"content\":\"Hello you\"", "length"), WHOLE, 1,
          "choice 0, byte 0 behind its content: \"length\" is now \"stop\"\n"},
         {ANSWERED("Hello you"), "HTTP/1.1 503 No\r\nConnection: close\r\n\r\n{\"error\":{\"message\":\"not\\nnow\"}}", 1,
          "failed    req_1 /v1/chat/completions: status 503: not\\x0anow\n"},
@@ -445,15 +661,17 @@ static void what_cannot_be_sent_again_is_told(void **state)
         LINE("1", "01", OK)
         LINE("2", "02", ANSWERED("x") ",\"request_cut\":true") LINE("3", "02", ANSWERED("x") ",\"answer_cut\":true")
         LINE("4", "02", ANSWERED("a [redacted] b")) LINE("5", "02", ANSWERED("x") ",\"status\":502")
-        LINE("6", "02", ASKED) LINE("7", "02", ASKED ",\"answer\":{\"choices\":[{\"content\":\"x\"}]}")
+        LINE("6", "02", ASKED) LINE("7", "02", ASKED ",\"answer\":{\"choices\":[{\"message\":{\"content\":\"x\"}}]}")
         LINE("8", "02", ASKED ",\"answer\":\"x\"") LINE("9", "02", ANSWERED("x") ",\"path\":\"/a b\"")
         LINE("10", "02", ANSWERED("x") ",\"method\":\"GET\"")
-        LINE("11", "02", ASKED ",\"answer\":{\"choices\":[{\"index\":128}]}"));
+        LINE("11", "02", ASKED ",\"answer\":{\"choices\":[{\"index\":128}]}")
+        LINE("12", "02", ASKED ",\"answer\":{\"object\":\"list\"}")
+        LINE("13", "02", ASKED ",\"answer\":{\"choices\":[{\"text\":\"x\",\"finish_reason\":\"stop\"}]}"));
 
     assert_int_equal(RUN("replay", "--to", "http://127.0.0.1:9", file), 1);
     assert_string_equal(said, "0 sent in 0.0 s: 0 same, 0 different, 0 failed\n"
-                              "11 skipped: 1 without a body, 2 cut, 1 redacted, 1 that were not answered well, "
-                              "1 without an answer, 1 whose answer broke off, 4 of another form\n");
+                              "13 skipped: 1 without a body, 2 cut, 1 redacted, 1 that were not answered well, "
+                              "1 without an answer, 1 whose answer broke off, 6 of another form\n");
     assert_int_equal(RUN("replay", "--to", "ftp://x", file), 1);
     assert_string_equal(complained, "--to: must begin with http://, https:// or unix:/\n");
     assert_int_equal(RUN("replay", "--to", "http://127.0.0.1:1", put("replay.log", LINE("1", "01", ANSWERED("x")))), 1);
@@ -490,12 +708,18 @@ int main(void)
         cmocka_unit_test(everything_is_taken),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(lines_are_shown),
+        cmocka_unit_test(nothing_steers_the_terminal),
         cmocka_unit_test(the_last_lines_are_shown),
         cmocka_unit_test(the_last_lines_of_a_large_file),
         cmocka_unit_test(compressed_files_are_read_whole_or_complained_of),
         cmocka_unit_test(a_line_may_be_too_long),
         cmocka_unit_test(numbers_are_checked),
+        cmocka_unit_test(what_is_there_twice_is_seen),
+        cmocka_unit_test(long_runs_are_seen_twice),
         cmocka_unit_test(files_are_put_in_order),
+        cmocka_unit_test(what_is_being_compressed_is_read_once),
+        cmocka_unit_test(what_was_compressed_meanwhile_is_found),
+        cmocka_unit_test(what_was_rotated_meanwhile_is_found),
         cmocka_unit_test(a_summary_adds_up),
         cmocka_unit_test(names_beyond_a_bound_are_counted_together),
         cmocka_unit_test(answers_are_compared),

@@ -314,6 +314,66 @@ static void patterns_are_checked(void **state)
     assert_null(redact_free(NULL));
 }
 
+static const struct {
+    const char *name, *fields, *patterns;
+    struct bytes text;
+    const char *expected;       /* NULL: the text itself */
+} texts[] = {
+    {"no patterns", "", "", BYTES("sk-abc\xff"), NULL},
+    {"paths only", "model", "", BYTES("model"), NULL},
+    {"no match", "", "sk-[a-z]+", BYTES("/v1/models"), NULL},
+    {"nothing", "", "a*", BYTES(""), NULL},
+    {"a match", "", "sk-[a-z]+", BYTES("/v1/sk-abc/x"), "/v1/[redacted]/x"},
+    {"two", "", "[0-9]+ key", BYTES("key 1 and 2"), "[redacted] [redacted] and [redacted]"},
+    {"all of it", "", ".+", BYTES("m\xc3\xa4"), "[redacted]"},
+    {"no UTF-8", "", "b", BYTES("a\xff"), "[redacted]"},
+    {"NUL", "", "b", BYTES("a\0b"), NULL},
+};
+
+static void short_texts(void **state)
+{
+    static const char zero[] = "a\0[redacted]";
+    struct arena arena = {0};
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        struct stage stage;
+        struct bytes got, wanted = texts[i].text;
+
+        if (strcmp(texts[i].name, "NUL") == 0)
+            wanted = (struct bytes){zero, sizeof(zero) - 1};
+        else if (texts[i].expected)
+            wanted = bytes_of(texts[i].expected);
+        stage_init(&stage, texts[i].fields, texts[i].patterns);
+        got = redact_text(stage.redact, texts[i].text, &arena);
+        if (!bytes_equal(got, wanted) || (wanted.data == texts[i].text.data && got.data != wanted.data))
+            fail_msg("%s: %.*s", texts[i].name, BYTES_ARG(got));
+        stage_deinit(&stage);
+    }
+    assert_int_equal(redact_text(NULL, BYTES("abc"), &arena).size, 3);
+    arena_deinit(&arena);
+}
+
+/* A text on which a pattern gives up is no text to tell. */
+static void a_short_text_that_costs_much(void **state)
+{
+    struct arena arena = {0};
+    struct stage stage;
+    uint64_t before;
+    char text[5000];
+
+    memset(text, 'x', sizeof(text));
+    memcpy(text + sizeof(text) - 2, "!y", 2);
+    stage_init(&stage, "", "(x+x+)+y");
+    before = clock_ms();
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(bytes_equal(redact_text(stage.redact, (struct bytes){text, sizeof(text)}, &arena),
+                                BYTES("[redacted]")));
+    assert_true(clock_ms() - before < 2000);
+    assert_int_equal(redact_text(stage.redact, BYTES("short"), &arena).size, 5); /* time of its own */
+    stage_deinit(&stage);
+    arena_deinit(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +385,8 @@ int main(void)
         cmocka_unit_test(giving_up_takes_the_whole_string),
         cmocka_unit_test(deep_documents),
         cmocka_unit_test(patterns_are_checked),
+        cmocka_unit_test(short_texts),
+        cmocka_unit_test(a_short_text_that_costs_much),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -290,6 +290,7 @@ static void a_folder_that_is_gone(void **state)
 {
     struct stage stage = {0};
     struct reading reading = {0};
+    FILE *said = stage_listen();
     char moved[100];
 
     snprintf(moved, sizeof(moved), "%s.moved", folder);
@@ -299,12 +300,14 @@ static void a_folder_that_is_gone(void **state)
     journal_reopen(stage.journal);
     stage_put_many(stage.source, 100, 200, 100);
     settled(&stage);
+    assert_true(stage_said(said, "embergate: log: file: ", path, ": cannot be opened again, the old file is written on"));
     rename(moved, folder);
     stage_put_many(stage.source, 200, 300, 100);
     finish(&stage);
     read_file(&reading, path);
     assert_int_equal(reading.records, 300);
     end(&stage);
+    stage_listen_no_more(said);
 }
 
 static void set_limit(rlim_t size)
@@ -411,19 +414,191 @@ static void a_killed_one_is_mended(void **state)
 static void a_stopped_sweep_leaves_the_plain_one(void **state)
 {
     struct sweep sweep = {.path = path, .gzip = true};
+    bool left;
 
     put_file("requests.log.20200101-000000.000", "a line\n");
     sweep.stop = true;
-    assert_int_equal(sweep_run(&sweep), -ECANCELED);
+    assert_int_equal(sweep_run(&sweep, &left), -ECANCELED);
     assert_true(is_there("requests.log.20200101-000000.000"));
     assert_false(is_there("requests.log.20200101-000000.000.gz"));
     assert_false(is_there("requests.log.20200101-000000.000.gz.part"));
     sweep.stop = false;
-    assert_int_equal(sweep_run(&sweep), 0);
+    assert_int_equal(sweep_run(&sweep, &left), 0);
+    assert_false(left);
     assert_false(is_there("requests.log.20200101-000000.000"));
     assert_true(is_there("requests.log.20200101-000000.000.gz"));
     sweep.path = "/nowhere/at/all";
-    assert_int_equal(sweep_run(&sweep), -ENOENT);
+    assert_int_equal(sweep_run(&sweep, &left), -ENOENT);
+}
+
+/* --- several that write one file --- */
+
+static void open_log(struct log_file *file)
+{
+    *file = (struct log_file){.descriptor = -1};
+    assert_int_equal(log_file_open(file, path), 0);
+}
+
+static void put_line(struct log_file *file, const char *line)
+{
+    size_t partial = 0, taken;
+
+    assert_int_equal(log_file_write(file, bytes_of(line), &partial, &taken), 0);
+}
+
+/* Another has the file open when it is closed here, and sees that only later. */
+static void expect_left(struct sweep *sweep, unsigned then)
+{
+    struct log_file ours, other;
+    char name[256];
+    bool left;
+
+    open_log(&ours);
+    open_log(&other);
+    put_line(&ours, "ours\n");
+    assert_int_equal(log_file_rotate(&ours), 0);
+    put_file("requests.log.29990101-000000.000", "the newest\n");
+    assert_int_equal(sweep_run(sweep, &left), 0);
+    assert_true(left);
+    assert_int_equal(count_names("", name) - count_names(".gz", name) - count_names(".000", name), 2);
+    put_line(&other, "the other's\n");
+    assert_true(log_file_moved(&other));
+    assert_int_equal(log_file_open(&other, path), 0);
+    assert_int_equal(sweep_run(sweep, &left), 0);
+    assert_false(left);
+    assert_int_equal(count_names("", name), then);
+    log_file_close(&ours);
+    log_file_close(&other);
+}
+
+static void what_another_writes_to_is_not_compressed(void **state)
+{
+    struct sweep sweep = {.path = path, .gzip = true};
+    char name[256], text[100] = "";
+    gzFile file;
+
+    expect_left(&sweep, 3);
+    assert_int_equal(count_names(".gz", name), 2);
+    file = gzopen(in_folder(name), "rb");
+    assert_true(gzread(file, text, sizeof(text) - 1) > 0);
+    gzclose(file);
+    assert_string_equal(text, "ours\nthe other's\n");
+}
+
+static void nor_removed(void **state)
+{
+    struct sweep sweep = {.path = path, .keep = 1};
+
+    expect_left(&sweep, 2);
+}
+
+static void a_later_sweep_comes(void **state)
+{
+    struct stage stage = {.config = {.rotate_bytes = 20000, .gzip = true}};
+    struct log_file other;
+    char name[256];
+
+    assert_int_equal(begin_at(&stage, path, 8 << 20), 0);
+    open_log(&other);
+    stage_put_many(stage.source, 0, 300, 100);
+    settled(&stage);
+    stage_wait(counts_of(&stage).rotations >= 2 && count_names(".gz", name) == counts_of(&stage).rotations - 1);
+    usleep(1200000);
+    assert_int_equal(count_names("", name), counts_of(&stage).rotations + 1);
+    assert_int_equal(count_names(".gz", name), counts_of(&stage).rotations - 1);
+    log_file_close(&other);
+    stage_wait(count_names(".gz", name) == counts_of(&stage).rotations);
+    end(&stage);
+}
+
+/* A name that another has taken since it seemed free, or has compressed already, is not taken again. */
+static void names_are_not_taken_twice(void **state)
+{
+    struct log_file file;
+    struct buffer name = {0};
+    char found[256];
+    uint64_t last;
+
+    open_log(&file);
+    last = file.closed_ms = clock_wall_ms() + 5000;
+    for (unsigned i = 1; i <= 3; i++) {
+        name.size = 0;
+        sweep_name("requests.log", file.closed_ms + i, &name);
+        buffer_append_text(&name, i == 2 ? ".gz" : "");
+        buffer_append_char(&name, 0);
+        put_file(name.data, "another's\n");
+    }
+    buffer_deinit(&name);
+    assert_int_equal(log_file_rotate(&file), 0);
+    assert_int_equal(file.closed_ms, last + 4);
+    assert_int_equal(count_names("", found), 5);
+    log_file_close(&file);
+}
+
+#define WRITERS 3
+#define WRITER_LINES 1000
+
+static void write_and_rotate(void *data)
+{
+    struct log_file file = {.descriptor = -1};
+    char line[64];
+
+    open_log(&file);
+    for (unsigned i = 0; i < WRITER_LINES; i++) {
+        snprintf(line, sizeof(line), "%p %u\n", (void *)&file, i);
+        put_line(&file, line);
+        if (i % 5 == 4 && log_file_rotate(&file) < 0)
+            abort();
+    }
+    log_file_close(&file);
+}
+
+static void sweep_on(void *data)
+{
+    const _Atomic bool *stop = data;
+    struct sweep sweep = {.path = path, .gzip = true};
+    bool left;
+
+    while (!*stop)
+        if (sweep_run(&sweep, &left) < 0)
+            abort();
+}
+
+static unsigned count_all_lines(void)
+{
+    struct dirent **names;
+    int count = scandir(folder, &names, no_dots, alphasort);
+    unsigned lines = 0;
+    char line[100];
+
+    for (int i = 0; i < count; i++) {
+        gzFile file = gzopen(in_folder(names[i]->d_name), "rb");
+
+        while (gzgets(file, line, sizeof(line)))
+            lines += line[0] != '\n';
+        gzclose(file);
+        free(names[i]);
+    }
+    free(names);
+    return lines;
+}
+
+/* Locks belong to what was opened, so threads do for processes. */
+static void many_write_rotate_and_sweep(void **state)
+{
+    _Atomic bool stop = false;
+    uv_thread_t writers[WRITERS], sweepers[2];
+
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(uv_thread_create(&sweepers[i], sweep_on, &stop), 0);
+    for (unsigned i = 0; i < WRITERS; i++)
+        assert_int_equal(uv_thread_create(&writers[i], write_and_rotate, NULL), 0);
+    for (unsigned i = 0; i < WRITERS; i++)
+        uv_thread_join(&writers[i]);
+    stop = true;
+    for (unsigned i = 0; i < 2; i++)
+        uv_thread_join(&sweepers[i]);
+    assert_int_equal(count_all_lines(), WRITERS * WRITER_LINES);
 }
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
@@ -444,6 +619,11 @@ int main(void)
         IN_FOLDER(half_a_line_that_stays),
         IN_FOLDER(a_killed_one_is_mended),
         IN_FOLDER(a_stopped_sweep_leaves_the_plain_one),
+        IN_FOLDER(what_another_writes_to_is_not_compressed),
+        IN_FOLDER(nor_removed),
+        IN_FOLDER(a_later_sweep_comes),
+        IN_FOLDER(names_are_not_taken_twice),
+        IN_FOLDER(many_write_rotate_and_sweep),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
