@@ -3,73 +3,29 @@
  */
 #include "command/log_answer.h"
 
-#include "base/alloc.h"
 #include "base/utf8.h"
 #include "command/text_table.h"
 
 #define EVENT_MOST (16u << 20)
 #define MESSAGE_MOST 200
 
-/* --- what was recorded --- */
-
-static void append(struct buffer *out, const struct json_doc *doc, const struct json_node *node)
+/* A whole answer, or an answer with logits. */
+static void add_whole(struct answer_text *text, struct bytes body, struct json_doc *scratch)
 {
-    struct arena arena;
+    struct chat_event event = {.kind = EVENT_BODY, .payload = body};
 
-    arena_init(&arena);
-    buffer_append(out, json_text(doc, node, &arena));
-    arena_deinit(&arena);
-}
-
-static struct answer_choice *choice_at(struct answer_text *text, uint32_t index)
-{
-    if (index >= text->count) {
-        text->choices = alloc_resize(text->choices, (index + 1) * sizeof(*text->choices));
-        memset(text->choices + text->count, 0, (index + 1 - text->count) * sizeof(*text->choices));
-        text->count = index + 1;
-    }
-    return &text->choices[index];
-}
-
-/* The rest of what was gathered ends with the finish reason; when it was told apart, it is put there. */
-static bool add_choice(struct answer_text *text, const struct json_doc *doc, const struct json_node *node)
-{
-    const struct json_node *ended = json_member(doc, node, BYTES("ended"));
-    const struct json_node *finish = json_member(doc, node, BYTES("finish_reason"));
-    struct answer_choice *choice;
-    struct buffer reason;
-    int64_t index = 0;
-
-    json_i64(doc, json_member(doc, node, BYTES("index")), &index);
-    if (!json_is(node, JSON_OBJECT) || index < 0 || index >= ANSWER_TEXT_CHOICES)
-        return false;
-    choice = choice_at(text, (uint32_t)index);
-    append(&choice->content, doc, json_member(doc, node, BYTES("content")));
-    append(&choice->rest, doc, json_member(doc, node, BYTES("rest")));
-    buffer_init(&reason);
-    append(&reason, doc, finish);
-    if (reason.size && !bytes_end_with(buffer_bytes(&choice->rest), buffer_bytes(&reason)))
-        buffer_append(&choice->rest, buffer_bytes(&reason));
-    buffer_deinit(&reason);
-    choice->ended = ended ? json_is(ended, JSON_TRUE) : json_is(finish, JSON_STRING);
-    return true;
+    if (json_doc_parse(scratch, body) == 0 && json_member(scratch, json_root(scratch), BYTES("logits")))
+        event.kind = EVENT_LOGITS;
+    answer_text_add(text, &event, scratch);
 }
 
 const char *log_answer_recorded(const struct json_doc *doc, const struct json_node *node, struct json_doc *scratch,
                                 struct answer_text *text)
 {
-    const struct json_node *choices = json_member(doc, node, BYTES("choices"));
-    struct chat_event logits = {.kind = EVENT_LOGITS};
-
-    if (json_is(json_member(doc, node, BYTES("logits")), JSON_OBJECT)) {
-        logits.payload = json_raw(doc, node);
-        answer_text_add(text, &logits, scratch);
-    } else if (!json_is(choices, JSON_ARRAY)) {
+    if (json_is(node, JSON_OBJECT))
+        add_whole(text, json_raw(doc, node), scratch);
+    if (text->count == 0 || text->unreadable)
         return "whose answer is of another kind";
-    }
-    for (const struct json_node *choice = json_first(doc, choices); choice; choice = json_after(doc, choices, choice))
-        if (!add_choice(text, doc, choice))
-            return "whose answer is of another kind";
     return answer_text_whole(text) ? NULL : "whose answer broke off";
 }
 
@@ -129,16 +85,6 @@ void log_reply_body(struct log_reply *reply, struct bytes piece)
         reply->fault = "the stream is not of events";
 }
 
-static void add_body(struct log_reply *reply)
-{
-    struct chat_event event = {.kind = EVENT_BODY, .payload = buffer_bytes(&reply->body)};
-
-    if (json_doc_parse(reply->scratch, event.payload) == 0 &&
-        json_member(reply->scratch, json_root(reply->scratch), BYTES("logits")))
-        event.kind = EVENT_LOGITS;
-    answer_text_add(&reply->text, &event, reply->scratch);
-}
-
 /* The server's own words, if they are of a known form. */
 static void append_message(struct log_reply *reply, struct buffer *why)
 {
@@ -170,7 +116,7 @@ bool log_reply_end(struct log_reply *reply, struct buffer *why)
     if (reply->is_stream && !reply->fault && sse_end(&reply->sse, &event) == SSE_EVENT)
         add_event(reply, event.data);
     if (!reply->is_stream && !reply->fault)
-        add_body(reply);
+        add_whole(&reply->text, buffer_bytes(&reply->body), reply->scratch);
     if (!reply->fault && !answer_text_whole(&reply->text))
         reply->fault = reply->text.unreadable ? "it cannot be read" : "it breaks off";
     if (reply->fault)

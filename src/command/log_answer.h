@@ -8,9 +8,9 @@
 
 #define LOG_ANSWER_MOST (64u << 20)
 
-/* What NODE, the member `answer` of a line in DOC, says, into TEXT, which is initialised: {"choices":[{"index",
- * "content","rest","finish_reason","ended"}]} of a chat, or an answer with logits. SCRATCH is a document of its own.
- * NULL, or why there is nothing to compare with. */
+/* What NODE, the member `answer` of a line in DOC, says, into TEXT, which is initialised: a body as the API has it,
+ * also of a stream, or one with logits. SCRATCH is a document of its own, with ANSWER_JSON_LIMITS. NULL, or why
+ * there is nothing to compare with. */
 const char *log_answer_recorded(const struct json_doc *doc, const struct json_node *node, struct json_doc *scratch,
                                 struct answer_text *text);
 

@@ -5,6 +5,7 @@
 #include "command/log_arguments.h"
 
 #include <getopt.h>
+#include <stdio.h>
 
 static const char *const verbs[LOG_VERB_COUNT] = {"tail", "show", "summary", "check", "replay", "fields"};
 
@@ -16,6 +17,7 @@ struct reading {
     struct log_arguments arguments;
     int64_t now_us;
     struct buffer *errors;
+    char said[20];              /* the option as it was given: "-n", "--lines" */
 };
 
 typedef void (*reader)(struct reading *reading, const char *name, const char *value);
@@ -40,14 +42,13 @@ static void read_json(struct reading *reading, const char *name, const char *val
     reading->arguments.json = true;
 }
 
-/* A whole number up to MOST. */
-static void read_number(struct reading *reading, const char *name, const char *value, int64_t least, int64_t most,
-                        unsigned *ret)
+/* A whole number from LEAST to MOST. */
+static void read_number(struct reading *reading, const char *value, int64_t least, int64_t most, unsigned *ret)
 {
     int64_t number;
 
     if (bytes_to_i64(bytes_of(value), &number) != 0 || number < least || number > most)
-        buffer_printf(reading->errors, "--%s must be a number from %lld to %lld\n", name, (long long)least,
+        buffer_printf(reading->errors, "%s must be a number from %lld to %lld\n", reading->said, (long long)least,
                       (long long)most);
     else
         *ret = (unsigned)number;
@@ -55,7 +56,7 @@ static void read_number(struct reading *reading, const char *name, const char *v
 
 static void read_lines(struct reading *reading, const char *name, const char *value)
 {
-    read_number(reading, name, value, 0, LOG_ARGUMENTS_LINES, &reading->arguments.lines);
+    read_number(reading, value, 0, LOG_ARGUMENTS_LINES, &reading->arguments.lines);
 }
 
 static void read_fields(struct reading *reading, const char *name, const char *value)
@@ -111,7 +112,7 @@ static void read_speed(struct reading *reading, const char *name, const char *va
 
 static void read_concurrency(struct reading *reading, const char *name, const char *value)
 {
-    read_number(reading, name, value, 1, LOG_REPLAY_CONCURRENCY_MOST, &reading->arguments.replay.concurrency);
+    read_number(reading, value, 1, LOG_REPLAY_CONCURRENCY_MOST, &reading->arguments.replay.concurrency);
 }
 
 static void read_filter(struct reading *reading, const char *name, const char *value)
@@ -199,13 +200,17 @@ static void take(struct reading *reading, int option, char **argv)
     enum log_verb verb = reading->arguments.verb;
     const struct row *row = row_of(option);
 
+    if (row && option >= NUMBER)
+        snprintf(reading->said, sizeof(reading->said), "--%s", row->name);
+    else
+        snprintf(reading->said, sizeof(reading->said), "-%c", option);
     if (option == ':') {
         buffer_printf(reading->errors, "%s needs a value\n", argv[optind - 1]);
     } else if (!row) {
         buffer_printf(reading->errors, "unknown option, or one that takes no value: %s\n", argv[optind - 1]);
         list_options(verb, reading->errors);
     } else if (!(row->verbs & 1u << verb)) {
-        buffer_printf(reading->errors, "--%s is not for %s\n", row->name, verbs[verb]);
+        buffer_printf(reading->errors, "%s is not for %s\n", reading->said, verbs[verb]);
         list_options(verb, reading->errors);
     } else {
         row->read(reading, row->name, optarg);

@@ -5,6 +5,8 @@
  *
  * A line that tells of a loss has the number of the last line that was lost. Two of them may tell of the same numbers,
  * each of some lines there: so what they say is added up, and compared at the end of the run.
+ *
+ * Numbers begin again with each run, so they do not show that a run is there twice: its first line does, and ids do.
  */
 #include "command/log_check.h"
 
@@ -20,6 +22,8 @@ struct check {
     struct hole *holes;         /* of the present run, in order */
     unsigned hole_count, hole_capacity;
     int64_t first, last;        /* of the present run; last is 0 before its first line */
+    struct log_seen firsts, ids;        /* of runs; of requests */
+    bool again;                 /* the present run was there before */
     uint64_t run_told, run_filled;      /* lines that are said to be dropped, and were really missing there */
     uint64_t lines, runs, doubles, missing, dropped, late, wrong_counts, overflown;
     uint64_t told;
@@ -116,8 +120,9 @@ static void end_run(struct check *check)
     for (unsigned i = 0; i < check->hole_count; i++)
         tell_hole(check, check->holes[i]);
     if (check->run_told != check->run_filled && may_tell(check))
-        buffer_printf(check->out, "%llu lines are said to be dropped where %llu are missing\n",
-                      (unsigned long long)check->run_told, (unsigned long long)check->run_filled);
+        buffer_printf(check->out, "%llu line%s said to be dropped where %llu %s missing\n",
+                      (unsigned long long)check->run_told, check->run_told == 1 ? " is" : "s are",
+                      (unsigned long long)check->run_filled, check->run_filled == 1 ? "is" : "are");
     check->wrong_counts += check->run_told != check->run_filled;
     check->missing += check->overflown;
     check->run_told = check->run_filled = check->overflown = 0;
@@ -137,13 +142,57 @@ static void begin_run(struct check *check, int64_t number)
     check->last = number - 1;
 }
 
+static void tell_line(struct check *check, const char *what, struct log_line *line)
+{
+    struct bytes id = log_line_text(line, LOG_id);
+
+    if (!may_tell(check))
+        return;
+    buffer_append_text(check->out, what);
+    if (id.size)
+        table_name(check->out, id);
+    else
+        buffer_printf(check->out, "number %lld", (long long)line->seq);
+    buffer_append_text(check->out, " is there twice\n");
+}
+
+/* LINE is the first of a run. A number alone does not tell one from another. */
+static void look_at_first(struct check *check, struct log_line *line)
+{
+    struct bytes id = log_line_text(line, LOG_id), time = log_line_text(line, LOG_time);
+    uint64_t hash = log_seen_hash(log_seen_hash(LOG_SEEN_HASH, id), time);
+
+    hash = log_seen_hash(hash, (struct bytes){(const char *)&line->seq, sizeof(line->seq)});
+    check->again = (id.size || time.size) && log_seen_add(&check->firsts, hash);
+    if (check->again)
+        tell_line(check, "the run that begins with ", line);
+}
+
 /* --- lines --- */
 
-static void take_request(struct check *check, int64_t number)
+static bool begins_run(const struct check *check, int64_t number)
 {
+    return check->runs == 0 || (number == 1 && check->last > 0 && !is_hole(check, 1));
+}
+
+static bool id_seen(struct check *check, struct log_line *line)
+{
+    struct bytes id = line->kind == LOG_REQUEST ? log_line_text(line, LOG_id) : BYTES_NONE;
+
+    return id.size && log_seen_add(&check->ids, log_seen_hash(LOG_SEEN_HASH, id));
+}
+
+static void take_request(struct check *check, struct log_line *line)
+{
+    bool seen = id_seen(check, line);
+    int64_t number = line->seq;
+
     check->lines++;
-    if (check->runs == 0 || (number == 1 && check->last > 0 && !is_hole(check, 1)))
+    if (begins_run(check, number)) {
         begin_run(check, number);
+        look_at_first(check, line);
+        seen = seen || check->again;
+    }
     if (number > check->last + 1)
         insert(check, check->hole_count, (struct hole){check->last + 1, number - 1});
     if (number > check->last) {
@@ -154,7 +203,11 @@ static void take_request(struct check *check, int64_t number)
         check->doubles++;
         if (may_tell(check))
             buffer_printf(check->out, "number %lld is there twice\n", (long long)number);
+        return;
     }
+    check->doubles += seen;
+    if (seen && !check->again)
+        tell_line(check, "", line);
 }
 
 static void take_loss(struct check *check, struct log_line *line)
@@ -162,8 +215,11 @@ static void take_loss(struct check *check, struct log_line *line)
     int64_t first = log_line_number(line, LOG_first, 1), last = log_line_number(line, LOG_last, 1);
     uint64_t told = (uint64_t)log_line_number(line, LOG_dropped, 0), filled;
 
-    if (check->runs == 0 || (first == 1 && check->last > 0 && !is_hole(check, 1)))
+    if (begins_run(check, first)) {
         begin_run(check, first);
+        look_at_first(check, line);
+        check->doubles += check->again;
+    }
     if (first > check->last + 1)
         insert(check, check->hole_count, (struct hole){check->last + 1, first - 1});
     filled = fill(check, first, last);
@@ -179,27 +235,36 @@ static void take_loss(struct check *check, struct log_line *line)
     check->run_filled += filled;
 }
 
-static void conclude(const struct check *check, uint64_t broken, struct buffer *out)
+static bool has_none(const struct check *check, const struct log_files *files)
+{
+    return check->runs == 0 && files->broken == 0;
+}
+
+static void conclude(const struct check *check, const struct log_files *files, struct buffer *out)
 {
     const struct {
         uint64_t count;
-        const char *text;
+        const char *one, *more;
     } rows[] = {
-        {check->lines, "lines"},
-        {check->runs, check->runs == 1 ? "run of the gateway" : "runs of the gateway"},
-        {check->dropped, "dropped, as the log tells"},
-        {check->late, "out of order"},
-        {check->missing, "MISSING"},
-        {check->doubles, "TWICE"},
-        {check->wrong_counts, "runs with WRONG COUNTS of dropped lines"},
-        {broken, "UNREADABLE"},
+        {check->lines, "line", "lines"},
+        {check->runs, "run of the gateway", "runs of the gateway"},
+        {check->dropped, "dropped, as the log tells", NULL},
+        {check->late, "out of order", NULL},
+        {check->missing, "MISSING", NULL},
+        {check->doubles, "TWICE", NULL},
+        {check->wrong_counts, "run with WRONG COUNTS of dropped lines", "runs with WRONG COUNTS of dropped lines"},
+        {files->broken, "UNREADABLE", NULL},
+        {files->damaged, "file that could NOT BE READ to its end", "files that could NOT BE READ to their end"},
     };
+    bool none = has_none(check, files);
 
+    if (none)
+        buffer_append_text(out, "no lines\n");
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        if (i >= 2 && rows[i].count == 0)
+        if (rows[i].count == 0 && (i >= 2 || none))
             continue;
         table_count(out, rows[i].count);
-        buffer_printf(out, " %s\n", rows[i].text);
+        buffer_printf(out, " %s\n", rows[i].count == 1 || !rows[i].more ? rows[i].one : rows[i].more);
     }
     if (check->runs && check->first > 1)
         buffer_printf(out, "begins with number %lld: earlier files are not here\n", (long long)check->first);
@@ -214,18 +279,21 @@ bool log_check(struct log_files *files, struct buffer *out)
     log_line_init(&line);
     while (log_files_next(files, &line)) {
         if (line.kind == LOG_REQUEST || line.kind == LOG_EVENT)
-            take_request(&check, line.seq);
+            take_request(&check, &line);
         else if (line.kind == LOG_LOSS)
             take_loss(&check, &line);
         else if (may_tell(&check))
             buffer_printf(out, "%s: a line cannot be read\n", log_reader_path(files->readers[files->at]));
     }
     end_run(&check);
-    good = check.missing == 0 && check.doubles == 0 && check.wrong_counts == 0 && files->broken == 0;
-    conclude(&check, files->broken, out);
-    if (good)
+    good = check.missing == 0 && check.doubles == 0 && check.wrong_counts == 0 && files->broken == 0 &&
+           files->damaged == 0;
+    conclude(&check, files, out);
+    if (good && !has_none(&check, files))
         buffer_append_text(out, "unbroken\n");
     log_line_deinit(&line);
+    log_seen_deinit(&check.firsts);
+    log_seen_deinit(&check.ids);
     alloc_free(check.holes);
     return good;
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static const char help[] =
@@ -39,7 +40,7 @@ static const char help[] =
     "                     percentiles of the times\n"
     "      --by WHAT      model (else this), key, team, backend, status, cache or none\n"
     "      --json         for programs\n"
-    "  check              is every number there, once? Exit status 1 if not\n"
+    "  check              is every line there, once? Exit status 1 if not\n"
     "  replay             send requests whose bodies were kept (log.bodies: full) again,\n"
     "                     and compare the answers. Exit status 0 if all are the same\n"
     "      --to URL       a gateway or a server: http://HOST:PORT or unix:/PATH\n"
@@ -144,6 +145,17 @@ static bool work(const struct log_arguments *arguments, struct log_files *files,
     return good;
 }
 
+/* All files of a log are open at once: those that go away meanwhile can still be read. */
+static void allow_many_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static bool run(const struct log_arguments *arguments, struct log_out *out, struct buffer *errors,
                 struct buffer *notes)
 {
@@ -154,6 +166,7 @@ static bool run(const struct log_arguments *arguments, struct log_out *out, stru
         record_describe(&out->text);
         return log_out_flush(out);
     }
+    allow_many_files();
     if (log_files_open(&files, arguments->files, arguments->file_count, errors) != 0)
         return false;
     good = work(arguments, &files, out, errors, notes);

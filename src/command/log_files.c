@@ -5,6 +5,7 @@
 #include "command/log_files.h"
 
 #include "base/alloc.h"
+#include "command/log_paths.h"
 
 #include <errno.h>
 
@@ -66,22 +67,12 @@ static void sort(struct log_files *files)
 
 int log_files_open(struct log_files *files, char *const *paths, unsigned count, struct buffer *errors)
 {
-    bool good = true;
-
     *files = (struct log_files){.errors = errors};
-    files->readers = alloc_zeroed((count ? count : 1) * sizeof(struct log_reader *));
-    for (unsigned i = 0; i < count; i++) {
-        struct log_reader *reader = log_reader_open(paths[i], errors);
-
-        good = good && reader;
-        if (reader)
-            files->readers[files->count++] = reader;
-    }
-    if (!good) {
+    if (log_paths_open(paths, count, &files->readers, &files->count, errors) != 0) {
         log_files_close(files);
         return -EIO;
     }
-    if (count > 1)
+    if (files->count > 1)
         sort(files);
     return 0;
 }
@@ -103,6 +94,7 @@ bool log_files_next_of(struct log_files *files, struct log_reader *reader, struc
 
         if (r == LOG_READ_END)
             return false;
+        files->damaged += r == LOG_READ_DAMAGED || r < 0;
         if (r == LOG_READ_DAMAGED)
             buffer_printf(files->errors, "%s: the compressed text is damaged or breaks off\n", log_reader_path(reader));
         else if (r < 0)

@@ -11,10 +11,12 @@ struct log_files {
     struct log_reader **readers;
     unsigned count, at;
     uint64_t broken;            /* lines that could not be read, and those that were too long */
-    struct buffer *errors;      /* damaged files */
+    unsigned damaged;           /* files that could not be read to their end */
+    struct buffer *errors;      /* lines of these */
 };
 
-/* 0, or -EIO with lines in ERRORS: one cannot be opened. ERRORS lives as long as FILES. */
+/* What a gateway that compresses meanwhile makes of PATHS is found, and nothing read twice for it (see log_paths.h). 0,
+ * or -EIO with lines in ERRORS: one cannot be opened. ERRORS lives as long as FILES. */
 int log_files_open(struct log_files *files, char *const *paths, unsigned count, struct buffer *errors);
 void log_files_close(struct log_files *files);
 

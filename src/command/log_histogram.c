@@ -53,16 +53,6 @@ void log_histogram_add(struct log_histogram *histogram, uint64_t value)
         histogram->largest = value;
 }
 
-void log_histogram_join(struct log_histogram *histogram, const struct log_histogram *from)
-{
-    for (unsigned i = 0; i < LOG_HISTOGRAM_OCTAVES; i++)
-        for (unsigned j = 0; from->octaves[i] && j < STEPS; j++)
-            if (from->octaves[i][j])
-                add(histogram, i, j, from->octaves[i][j]);
-    if (from->largest > histogram->largest)
-        histogram->largest = from->largest;
-}
-
 uint64_t log_histogram_percentile(const struct log_histogram *histogram, unsigned permille)
 {
     uint64_t rank = histogram->count / 1000 * permille + (histogram->count % 1000 * permille + 999) / 1000;

@@ -16,7 +16,5 @@ struct log_histogram {
 /* A zeroed one is empty. */
 void log_histogram_deinit(struct log_histogram *histogram);
 void log_histogram_add(struct log_histogram *histogram, uint64_t value);
-/* The values of FROM as well. */
-void log_histogram_join(struct log_histogram *histogram, const struct log_histogram *from);
 /* PERMILLE of the values are at most so large. 0 when there are none. */
 uint64_t log_histogram_percentile(const struct log_histogram *histogram, unsigned permille);

@@ -3,6 +3,7 @@
  */
 #include "command/log_query.h"
 
+#include "chat/failure.h"
 #include "config/values.h"
 
 #include <errno.h>
@@ -42,7 +43,11 @@ static bool add_status(struct log_query *query, struct bytes item)
 {
     unsigned from, count = 1;
 
-    if (item.size != 3 || !is_digit(item.data[0]))
+    if (bytes_equal(item, BYTES("000"))) {
+        query->statuses[0] = true; /* no answer was begun */
+        return true;
+    }
+    if (item.size != 3 || item.data[0] < '1' || item.data[0] > '5')
         return false;
     from = (unsigned)(item.data[0] - '0') * 100;
     if ((item.data[1] | 0x20) == 'x' && (item.data[2] | 0x20) == 'x')
@@ -105,6 +110,42 @@ static int read_cache(struct log_query *query, struct buffer *errors)
     return -EINVAL;
 }
 
+/* Those of who asked; else it is a failure's name. */
+static const char *const outcomes[] = {"ok", "refused", "client_left", "client_stalled", "cut"};
+
+#define OUTCOMES (ARRAY_SIZE(outcomes) + FAIL_COUNT)
+
+/* Behind a space, as the log writes it. */
+static void write_outcome(struct buffer *out, size_t number)
+{
+    size_t known = ARRAY_SIZE(outcomes);
+    const char *name = number < known ? outcomes[number] : failure_row((enum failure_kind)(number - known))->name;
+
+    buffer_append_char(out, ' ');
+    for (; *name; name++)
+        buffer_append_char(out, *name >= 'A' && *name <= 'Z' ? (char)(*name | 0x20) : *name);
+}
+
+static int read_outcome(struct log_query *query, struct buffer *errors)
+{
+    struct buffer name = {0};
+    bool found = false;
+
+    for (size_t i = 0; i < OUTCOMES && !found; i++) {
+        name.size = 0;
+        write_outcome(&name, i);
+        found = bytes_equal(bytes_skip(buffer_bytes(&name), 1), query->outcome);
+    }
+    buffer_deinit(&name);
+    if (found)
+        return 0;
+    buffer_append_text(errors, "--outcome must be one of");
+    for (size_t i = 0; i < OUTCOMES; i++)
+        write_outcome(errors, i);
+    buffer_append_char(errors, '\n');
+    return -EINVAL;
+}
+
 static int add_word(struct log_query *query, const char *name, struct bytes value, struct buffer *errors)
 {
     for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
@@ -115,7 +156,9 @@ static int add_word(struct log_query *query, const char *name, struct bytes valu
             return -EINVAL;
         }
         *(struct bytes *)(void *)((char *)query + words[i].offset) = value;
-        return words[i].field == LOG_cache ? read_cache(query, errors) : 0;
+        return words[i].field == LOG_cache     ? read_cache(query, errors)
+               : words[i].field == LOG_outcome ? read_outcome(query, errors)
+                                               : 0;
     }
     return -ENOENT;
 }

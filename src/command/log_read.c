@@ -291,6 +291,27 @@ void log_reader_rewind(struct log_reader *reader)
     reader->skipped = false;
 }
 
+bool log_reader_restart(struct log_reader *reader)
+{
+    if (!reader->is_file || !go_to(reader, 0))
+        return false;
+    if (reader->zipped)
+        inflateEnd(&reader->zip);
+    buffer_deinit(&reader->packed);
+    reader->unpacked = 0;
+    reader->error = 0;
+    reader->skipped = reader->zipped = reader->damaged = reader->between = reader->told_damage = false;
+    return true;
+}
+
+bool log_reader_is_at_path(const struct log_reader *reader)
+{
+    struct stat ours, there;
+
+    return fstat(reader->descriptor, &ours) == 0 && stat(reader->path, &there) == 0 && ours.st_ino == there.st_ino &&
+           ours.st_dev == there.st_dev;
+}
+
 bool log_reader_follow(struct log_reader *reader)
 {
     look_at_beginning(reader);

@@ -34,6 +34,12 @@ bool log_reader_skip(struct log_reader *reader, uint64_t bytes);
 /* Back to the first line, after log_reader_skip(). */
 void log_reader_rewind(struct log_reader *reader);
 
+/* From its beginning, whatever was read of it. False: it is no file, so that cannot be. */
+bool log_reader_restart(struct log_reader *reader);
+
+/* What is at its path is what is read. */
+bool log_reader_is_at_path(const struct log_reader *reader);
+
 /* From now on more may come at the end of the file. False: it is compressed, or no file. */
 bool log_reader_follow(struct log_reader *reader);
 /* After LOG_READ_END of a followed file: look again. When another file has taken its path, that one is read from its

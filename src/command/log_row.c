@@ -26,11 +26,23 @@ bool log_row_field_known(struct bytes name)
 
 /* --- some fields --- */
 
-/* White space between the tokens of a JSON value may be tabs. */
+/* White space between the tokens of a JSON value may be tabs. All else that steers stands inside of strings. */
 static void write_json(struct buffer *out, struct bytes raw)
 {
-    for (size_t i = 0; i < raw.size; i++)
-        buffer_append_char(out, (unsigned char)raw.data[i] < 0x20 ? ' ' : raw.data[i]);
+    for (size_t i = 0; i < raw.size;) {
+        uint32_t code;
+        size_t size = table_steers(raw, i, &code);
+
+        if (size == 0)
+            buffer_append_char(out, raw.data[i]);
+        else if (code < 0x20)
+            buffer_append_char(out, ' ');
+        else if (code < 0x10000)
+            buffer_printf(out, "\\u%04x", code);
+        else
+            buffer_printf(out, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10), 0xdc00 + (code & 0x3ff));
+        i += size ? size : 1;
+    }
 }
 
 /* Strings as they are, but for what would break the columns; all else as JSON. */

@@ -248,9 +248,9 @@ static void write_below(const struct summary *summary, uint64_t broken, struct b
     }
     if (summary->dropped) {
         table_count(out, summary->dropped);
-        buffer_append_text(out, " lines were dropped, as ");
+        buffer_append_text(out, summary->dropped == 1 ? " line was dropped, as " : " lines were dropped, as ");
         table_count(out, summary->losses);
-        buffer_append_text(out, " lines of the log tell\n");
+        buffer_append_text(out, summary->losses == 1 ? " line of the log tells\n" : " lines of the log tell\n");
     }
     if (broken) {
         table_count(out, broken);

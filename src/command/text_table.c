@@ -44,15 +44,63 @@ void table_cell(struct buffer *out, struct buffer *cell, int width)
     buffer_clear(cell, SIZE_MAX);
 }
 
+static const struct {
+    uint32_t from, to;
+} unseen[] = {
+    {0x80, 0x9f},     {0x61c, 0x61c},   {0x180e, 0x180e}, {0x200b, 0x200f},   {0x2028, 0x202e},
+    {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe007f},
+};
+
+/* The character at AT, in *RET_SIZE bytes; 0 of a half one, or of what is none. */
+static uint32_t character_at(struct bytes text, size_t at, size_t *ret_size)
+{
+    unsigned char first = (unsigned char)text.data[at];
+    size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    uint32_t code = first & (0xffu >> (size + 1));
+
+    if (size > text.size - at)
+        return 0;
+    for (size_t i = 1; i < size; i++) {
+        unsigned char byte = (unsigned char)text.data[at + i];
+
+        if ((byte & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (byte & 0x3fu);
+    }
+    *ret_size = size;
+    return code;
+}
+
+size_t table_steers(struct bytes text, size_t at, uint32_t *ret_code)
+{
+    unsigned char first = (unsigned char)text.data[at];
+    size_t size = 1;
+    uint32_t code;
+
+    if (first < 0xc0) {
+        *ret_code = first;
+        return first < 0x20 || first == 0x7f;
+    }
+    code = character_at(text, at, &size);
+    for (size_t i = 0; i < ARRAY_SIZE(unseen); i++) {
+        if (code < unseen[i].from || code > unseen[i].to)
+            continue;
+        *ret_code = code;
+        return size;
+    }
+    return 0;
+}
+
 void table_name(struct buffer *out, struct bytes name)
 {
-    for (size_t i = 0; i < name.size; i++) {
-        unsigned char byte = (unsigned char)name.data[i];
-        bool high = byte == 0xc2 && i + 1 < name.size && (unsigned char)name.data[i + 1] < 0xa0;
+    for (size_t i = 0; i < name.size;) {
+        uint32_t code;
+        size_t size = table_steers(name, i, &code);
 
-        if (byte < 0x20 || byte == 0x7f || high)
-            buffer_printf(out, "\\x%02x", high ? (unsigned char)name.data[++i] : byte);
+        if (size)
+            buffer_printf(out, code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
         else
             buffer_append_char(out, name.data[i]);
+        i += size ? size : 1;
     }
 }

@@ -239,6 +239,40 @@ def test_replay_is_ended_by_a_signal(tmp_path):
         assert process.returncode == 1 and "stopped before all were sent" in out and err == ""
 
 
+# --- beside a gateway that rotates and compresses ----------------------------------------------------------------------
+
+def test_a_log_that_is_rotated_and_compressed_meanwhile_is_whole(tmp_path):
+    path = tmp_path / "requests.log"
+    config = {"backends": [echo()], "models": [{"name": "echo", "backends": ["local"]}],
+              "log": {"sinks": [{"kind": "file", "path": str(path), "rotate": {"size": "16k", "compress": "gzip"}}]}}
+    with Gateway(**config) as gateway:
+        done = threading.Event()
+
+        def ask():
+            client = gateway.client()
+            while not done.is_set():
+                client.ask("GET", "/v1/models")
+            client.close()
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for one in threads:
+            one.start()
+        try:
+            begun = time.monotonic()
+            while not path.exists():
+                assert time.monotonic() < begun + PATIENCE
+                time.sleep(0.01)
+            while time.monotonic() < begun + 3:
+                said = subprocess.run(["sh", "-c", f"exec {BINARY} log check {path}*"], capture_output=True, text=True,
+                                      timeout=60, check=False)
+                assert (said.returncode, said.stderr) == (0, ""), said.stdout
+        finally:
+            done.set()
+            for one in threads:
+                one.join()
+        assert len(list(tmp_path.iterdir())) > 3
+
+
 # --- what a gateway writes -------------------------------------------------------------------------------------------
 
 def test_what_a_gateway_writes_is_read_counted_and_asked_again(provider, tmp_path):

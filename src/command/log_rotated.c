@@ -1,0 +1,73 @@
+/*
+ * Names of one form have one length, and stand in the order of time.
+ */
+#include "command/log_rotated.h"
+
+#include "base/alloc.h"
+
+#include <dirent.h>
+
+void log_rotated_deinit(struct log_rotated *rotated)
+{
+    for (unsigned i = 0; i < rotated->count; i++)
+        alloc_free(rotated->names[i]);
+    alloc_free(rotated->names);
+    *rotated = (struct log_rotated){0};
+}
+
+static bool is_digit(char byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+struct bytes log_rotated_name(struct bytes name, struct bytes like)
+{
+    if (bytes_end_with(name, BYTES(".part")))
+        name.size -= strlen(".part");
+    if (bytes_end_with(name, BYTES(".gz")))
+        name.size -= strlen(".gz");
+    if (name.size != like.size)
+        return BYTES_NONE;
+    for (size_t i = 0; i < name.size; i++)
+        if (name.data[i] != like.data[i] && (!is_digit(name.data[i]) || !is_digit(like.data[i])))
+            return BYTES_NONE;
+    return name;
+}
+
+static void add(struct log_rotated *rotated, struct bytes name)
+{
+    for (unsigned i = 0; i < rotated->count; i++)
+        if (bytes_equal(bytes_of(rotated->names[i]), name))
+            return;
+    if (rotated->count == rotated->room) {
+        rotated->room = rotated->room ? 2 * rotated->room : 8;
+        rotated->names = alloc_resize(rotated->names, rotated->room * sizeof(*rotated->names));
+    }
+    rotated->names[rotated->count] = alloc_bytes(name.size + 1);
+    memcpy(rotated->names[rotated->count], name.data, name.size);
+    rotated->names[rotated->count++][name.size] = '\0';
+}
+
+void log_rotated_look(struct log_rotated *rotated, const char *path, struct bytes newest)
+{
+    const char *slash = strrchr(path, '/');
+    struct bytes folder = {path, slash ? (size_t)(slash - path) + 1 : 0}, name;
+    struct buffer text = {0};
+    struct dirent *entry;
+    DIR *directory;
+
+    buffer_append(&text, folder.size ? folder : BYTES("."));
+    buffer_append_char(&text, '\0');
+    directory = opendir(text.data);
+    while (directory && (entry = readdir(directory))) {
+        text.size = 0;
+        buffer_append(&text, folder);
+        buffer_append_text(&text, entry->d_name);
+        name = log_rotated_name(buffer_bytes(&text), newest);
+        if (name.size && memcmp(name.data, newest.data, name.size) > 0)
+            add(rotated, name);
+    }
+    if (directory)
+        closedir(directory);
+    buffer_deinit(&text);
+}
