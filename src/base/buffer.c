@@ -1,13 +1,15 @@
 /*
- * Doubling from 256 bytes. Nothing is allocated before the first byte.
+ * Doubling from a smallest size. Nothing is allocated before the first byte.
  */
 #include "base/buffer.h"
 
 #include "base/alloc.h"
+#include "base/decimal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
+#define SMALLEST 256
 /* What a formatted text mostly fits in: then it is formatted once. */
 #define PRINTF_ROOM 128
 
@@ -22,47 +24,21 @@ void buffer_deinit(struct buffer *buffer)
     buffer_init(buffer);
 }
 
-char *buffer_reserve(struct buffer *buffer, size_t more)
+void buffer_grow(struct buffer *buffer, size_t more)
 {
-    size_t capacity = buffer->capacity ? buffer->capacity : 256;
+    size_t capacity = buffer->capacity ? buffer->capacity : SMALLEST;
 
-    if (buffer->capacity - buffer->size < more) {
-        while (capacity - buffer->size < more)
-            capacity *= 2;
-        buffer->data = alloc_resize(buffer->data, capacity);
-        buffer->capacity = capacity;
-    }
-    return buffer->data + buffer->size;
-}
-
-void buffer_append(struct buffer *buffer, struct bytes view)
-{
-    if (view.size == 0)
-        return;
-    memcpy(buffer_reserve(buffer, view.size), view.data, view.size);
-    buffer->size += view.size;
-}
-
-void buffer_append_char(struct buffer *buffer, char byte)
-{
-    *buffer_reserve(buffer, 1) = byte;
-    buffer->size++;
-}
-
-void buffer_append_text(struct buffer *buffer, const char *text)
-{
-    buffer_append(buffer, bytes_of(text));
+    while (capacity - buffer->size < more)
+        capacity *= 2;
+    buffer->data = alloc_resize(buffer->data, capacity);
+    buffer->capacity = capacity;
 }
 
 void buffer_append_u64(struct buffer *buffer, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    char *end = decimal_put(buffer_reserve(buffer, DECIMAL_MOST), value);
 
-    do
-        digits[--at] = (char)('0' + value % 10);
-    while (value /= 10);
-    buffer_append(buffer, (struct bytes){digits + at, sizeof(digits) - at});
+    buffer->size = (size_t)(end - buffer->data);
 }
 
 void buffer_append_hex(struct buffer *buffer, uint64_t value)

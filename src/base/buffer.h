@@ -19,11 +19,36 @@ static inline struct bytes buffer_bytes(const struct buffer *buffer)
     return (struct bytes){buffer->data, buffer->size};
 }
 
+/* There was less than MORE bytes of room. */
+void buffer_grow(struct buffer *buffer, size_t more);
+
 /* Room for MORE bytes past the end; returns where they go. They count once size is raised. */
-char *buffer_reserve(struct buffer *buffer, size_t more);
-void buffer_append(struct buffer *buffer, struct bytes view);
-void buffer_append_char(struct buffer *buffer, char byte);
-void buffer_append_text(struct buffer *buffer, const char *text);
+static inline char *buffer_reserve(struct buffer *buffer, size_t more)
+{
+    if (buffer->capacity - buffer->size < more)
+        buffer_grow(buffer, more);
+    return buffer->data + buffer->size;
+}
+
+static inline void buffer_append(struct buffer *buffer, struct bytes view)
+{
+    if (view.size == 0)
+        return;
+    memcpy(buffer_reserve(buffer, view.size), view.data, view.size);
+    buffer->size += view.size;
+}
+
+static inline void buffer_append_char(struct buffer *buffer, char byte)
+{
+    *buffer_reserve(buffer, 1) = byte;
+    buffer->size++;
+}
+
+static inline void buffer_append_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, bytes_of(text));
+}
+
 void buffer_append_u64(struct buffer *buffer, uint64_t value);
 void buffer_append_hex(struct buffer *buffer, uint64_t value);
 void buffer_append_i64(struct buffer *buffer, int64_t value);

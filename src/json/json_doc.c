@@ -21,7 +21,7 @@
 
 #define FIRST_NODES 16 /* as many as a short chat has, or nearly */
 #define SHORT_TEXT 512 /* up to here yajl alone is as fast, and the text is read when all of it is there */
-#define KEEP_PARSER_SIZE 65536 /* the parser of a larger text may hold large buffers: it goes */
+#define KEEP_SIZE 65536 /* the parser of a larger text may hold large buffers: it goes; and so do nodes of scratch */
 
 enum { GAP_NONE, GAP_GOOD, GAP_BAD };
 enum { INSIDE_UNKNOWN, INSIDE_PLAIN, INSIDE_ESCAPED };
@@ -417,9 +417,23 @@ int json_doc_parse(struct json_doc *doc, struct bytes whole)
     doc->nodes = kept.nodes;
     doc->capacity = kept.capacity;
     doc->parser = kept.parser;
-    if (!kept.complete || kept.text.size > KEEP_PARSER_SIZE)
+    if (!kept.complete || kept.text.size > KEEP_SIZE)
         close_parser(doc);
     return finish(doc, whole);
+}
+
+int json_doc_read(struct json_doc *doc, struct json_doc *scratch, struct bytes whole)
+{
+    int r = json_doc_parse(scratch, whole);
+    size_t size = r ? 0 : scratch->count * sizeof(*doc->nodes);
+
+    *doc = *scratch;
+    doc->parser = NULL;
+    doc->count = doc->capacity = r ? 0 : scratch->count;
+    doc->nodes = size ? memcpy(alloc_bytes(size), scratch->nodes, size) : NULL;
+    if (scratch->capacity * sizeof(*doc->nodes) > KEEP_SIZE)
+        json_doc_deinit(scratch);
+    return r;
 }
 
 const char *json_error_text(int error)

@@ -84,6 +84,10 @@ int json_doc_finish(struct json_doc *doc, struct bytes whole);
 /* Both in one, forgetting what was there before (and keeping its memory). */
 int json_doc_parse(struct json_doc *doc, struct bytes whole);
 
+/* As json_doc_finish() for a text of which nothing was fed, read in SCRATCH (of the same limits, initialised), which
+ * keeps its memory for the next one: DOC gets as much as its nodes need. */
+int json_doc_read(struct json_doc *doc, struct json_doc *scratch, struct bytes whole);
+
 /* A short English clause for a JSON_E_: "nested too deeply". */
 const char *json_error_text(int error);
 

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define EACH_BYTE(value) (0x0101010101010101u * (value))
+
 #define REPLACEMENT "\xef\xbf\xbd"
 #define REPLACEMENT_ASCII "\\ufffd"
 
@@ -42,6 +44,31 @@ static void write_escape(struct buffer *out, unsigned char byte)
         buffer_append(out, (struct bytes){pair, sizeof(pair)});
 }
 
+/* Not 0 when some byte of WORD does not stand for itself. A byte below another one sets its high bit when that is
+ * subtracted; a borrow comes only from such a byte, so what it does to its neighbour does not matter. */
+static uint64_t escapes_in(uint64_t word)
+{
+    uint64_t quote = word ^ EACH_BYTE('"'), backslash = word ^ EACH_BYTE('\\');
+
+    return (((word - EACH_BYTE(' ')) & ~word) | ((quote - EACH_BYTE(1)) & ~quote) |
+            ((backslash - EACH_BYTE(1)) & ~backslash)) & EACH_BYTE(0x80);
+}
+
+/* The first byte of TEXT from AT on that needs an escape, or TEXT.size. */
+static size_t find_escape(struct bytes text, size_t at)
+{
+    uint64_t word;
+
+    for (; text.size - at >= sizeof(word); at += sizeof(word)) {
+        memcpy(&word, text.data + at, sizeof(word));
+        if (escapes_in(word))
+            break;
+    }
+    while (at < text.size && !letters[(unsigned char)text.data[at]])
+        at++;
+    return at;
+}
+
 /* TEXT is good UTF-8. */
 static void write_valid(struct buffer *out, struct bytes text)
 {
@@ -49,8 +76,7 @@ static void write_valid(struct buffer *out, struct bytes text)
     size_t at = 0, done = 0;
 
     for (;;) {
-        while (at < text.size && !letters[data[at]])
-            at++;
+        at = find_escape(text, at);
         buffer_append(out, (struct bytes){text.data + done, at - done});
         if (at == text.size)
             break;

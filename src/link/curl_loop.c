@@ -37,9 +37,24 @@ struct curl_socket {
     struct transfer *opener;
 };
 
+/* Mostly of nothing. */
+static void give_back(void *memory)
+{
+    if (memory)
+        alloc_free(memory);
+}
+
+static void *take_zeroed(size_t count, size_t size)
+{
+    size_t whole;
+
+    return __builtin_mul_overflow(count, size, &whole) ? NULL : alloc_zeroed(whole);
+}
+
 void curl_loop_global_init(void)
 {
-    CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+    CURLcode code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, alloc_bytes, give_back, alloc_resize, alloc_text,
+                                         take_zeroed);
 
     assert(code == CURLE_OK);
     (void)code;

@@ -68,7 +68,7 @@ command_of() {  # target, port, "single": nginx as one process, and slow
     led)       gateway_with "$2" "{memory: 32m}" ;;           # fills within a second: evicts as it remembers
     led_redis) gateway_with "$2" "{memory: 32m, $redis}" ;;
     before)    gateway_with "$2" "{}"
-               sed -i '/^cache:/d' "$out/gateway-$2.yaml"
+               sed -i '/^cache:/d; /^log:/d' "$out/gateway-$2.yaml"
                command[0]=$BEFORE ;;
     esac
 }

@@ -363,7 +363,8 @@ static bool print_result(void)
     printf(" seconds=%.3f per_second=%.1f cpu_us=%.0f user_share=%.2f", seconds, (double)seen.answers / seconds,
            spent, ticks > 0 ? (double)(cpu.user - cpu_before.user) / ticks : 0);
     if (options.pid && seen.answers)
-        printf(" cpu_us_per_answer=%.2f", spent / (double)seen.answers);
+        printf(" cpu_us_per_answer=%.2f worker_us_per_answer=%.2f", spent / (double)seen.answers,
+               (double)(cpu.busiest_ns - cpu_before.busiest_ns) / 1e3 / (double)seen.answers);
     print_quantiles("latency", &seen.latency);
     if (options.sse) {
         printf(" events=%llu events_per_second=%.0f reads=%llu merged=%llu split=%llu late=%llu lost=%llu",

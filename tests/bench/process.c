@@ -44,6 +44,7 @@ struct process_cpu process_cpu(int pid)
 {
     struct process_cpu cpu = { 0 };
     char path[320];
+    uint64_t one;
     struct dirent *entry;
     DIR *threads;
 
@@ -55,7 +56,9 @@ struct process_cpu process_cpu(int pid)
         if (entry->d_name[0] == '.')
             continue;
         snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, entry->d_name);
-        cpu.ns += read_number(path);
+        one = read_number(path);
+        cpu.ns += one;
+        cpu.busiest_ns = one > cpu.busiest_ns ? one : cpu.busiest_ns;
     }
     closedir(threads);
     read_ticks(pid, &cpu);

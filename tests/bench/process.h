@@ -7,6 +7,7 @@
 
 struct process_cpu {
     uint64_t ns;                /* user and system together, to the nanosecond */
+    uint64_t busiest_ns;        /* of the one thread that used most: of a gateway with one worker, the worker */
     uint64_t user, system;      /* in clock ticks: only for their ratio */
 };
 
