@@ -215,7 +215,8 @@ run_tsan() {
     fi
     build_used=build-tsan
     run_pytest "threads" "$cache/venv/bin/python" tests/journey/test_14_signals.py tests/journey/test_15_start.py \
-        tests/journey/test_18_storm.py tests/journey/test_23_memory_join.py tests/journey/test_27_memory_storm.py
+        tests/journey/test_18_storm.py tests/journey/test_23_memory_join.py tests/journey/test_27_memory_storm.py \
+        tests/journey/test_35_log_sinks.py tests/journey/test_37_metrics.py tests/journey/test_39_status_page.py
     build_used=build-test
 }
 

@@ -211,6 +211,7 @@ struct exchange {
     struct buffer held;                 /* events that wait to be sent one by one */
     unsigned ending;                    /* enum frame_end, once the last event is with the framing */
     struct list rooming;                /* among those who wait for room in the log */
+    bool let_in;                        /* its line is not to be dropped for want of room there */
     struct list pacing;                 /* among those whose next event is not due yet */
     uint64_t pace_from_ms, pace_due_ms; /* when its replay began; when the next event is due */
     uint64_t last_write_ms;

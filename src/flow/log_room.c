@@ -1,7 +1,8 @@
 /*
  * Where lines should not be lost (log.when_full: block), a request waits at the door while half of the log's buffer is
- * used, and is refused when that takes too long. The other half is for those that are inside already: it is the
- * operator's to make it large enough for them all.
+ * used, or a sink is gone for good, and is refused when that takes too long. Who was let in has a line in any case,
+ * also beyond the buffer: so what waits is bounded by how many are inside. Who was not (refused here or before, gone
+ * while it waited) has one while there is room.
  */
 #include "flow/timing.h"
 
@@ -70,7 +71,8 @@ enum verdict log_room_step(struct exchange *x)
     struct log_room *room = x->flow->log_room;
     const struct config_log *log = &x->flow->config->log;
 
-    if (log->when_full != WHEN_FULL_BLOCK || !journal_is_crowded(x->flow->shared->journal) || !needs_room(x)) {
+    if (log->when_full != WHEN_FULL_BLOCK || !needs_room(x) || !journal_is_crowded(x->flow->shared->journal)) {
+        x->let_in = needs_room(x);
         stop_waiting(x);
         return STEP_NEXT;
     }

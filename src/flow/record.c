@@ -211,7 +211,7 @@ static void write_line(struct exchange *x, struct record *record)
     struct journal_source *source = x->flow->source;
     struct buffer *out;
 
-    out = source_line(source, JOURNAL_LINES);
+    out = x->let_in ? source_line(source, JOURNAL_LINES) : source_line_if_room(source, JOURNAL_LINES);
     if (!out)
         return;
     if (bodies_wanted(x))

@@ -11,8 +11,6 @@
 #include "record/collector.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "json/json_doc.h"
 #include "link/resolve.h"
 #include "link/transfer.h"
@@ -24,7 +22,6 @@ enum {
     RETRY_AFTER_S = 30,         /* at most */
     ANSWER_BYTES = 64 << 10,    /* what is read of it */
     TOLD_BYTES = 200,           /* of a collector's words */
-    SAY_GAP_MS = 60000,
 };
 
 static const unsigned rests_ms[] = {1000, 2000, 4000};
@@ -56,17 +53,14 @@ struct collector {
     int result;                 /* of the transfer */
     int64_t retry_after_s;
     struct buffer answer;
-    char reason[TOLD_BYTES];    /* why it is not well */
-
-    uint64_t unsaid;            /* spans lost that the operator has not heard of */
-    uint64_t say_at_ms;         /* not before */
+    char reason[TOLD_BYTES];    /* why it is not well; empty: it is */
 
     unsigned handles;
     void (*closed)(void *data);
     void *closed_data;
 };
 
-/* --- what the operator hears ------------------------------------------------------------------------------------ */
+/* --- what is wrong ------------------------------------------------------------------------------------ */
 
 static void set_reason(struct collector *collector, struct bytes text)
 {
@@ -85,18 +79,6 @@ static void set_reason_status(struct collector *collector)
     buffer_printf(&text, "the collector answered %u", collector->status);
     set_reason(collector, buffer_bytes(&text));
     buffer_deinit(&text);
-}
-
-static void say_lost(struct collector *collector, uint64_t lost)
-{
-    uint64_t now = clock_ms();
-
-    collector->unsaid += lost;
-    if (lost == 0 || now < collector->say_at_ms)
-        return;
-    log_line("embergate: tracing: %llu spans lost: %s", (unsigned long long)collector->unsaid, collector->reason);
-    collector->unsaid = 0;
-    collector->say_at_ms = now + SAY_GAP_MS;
 }
 
 /* --- asking ----------------------------------------------------------------------------------------------------- */
@@ -237,7 +219,8 @@ static void finish(struct collector *collector, uint64_t lost)
 {
     uv_timer_stop(&collector->clock);
     collector->phase = IDLE;
-    say_lost(collector, lost);
+    if (lost == 0)
+        collector->reason[0] = '\0';
     collector->done(collector->data, lost);
 }
 
@@ -320,6 +303,11 @@ bool collector_is_busy(const struct collector *collector)
 bool collector_is_failing(const struct collector *collector)
 {
     return collector->phase != IDLE && collector->failures > 0;
+}
+
+const char *collector_trouble(const struct collector *collector)
+{
+    return collector->reason[0] ? collector->reason : NULL;
 }
 
 static struct transfer_target_spec spec_of(const struct config_tracing *config)

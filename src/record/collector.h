@@ -22,3 +22,5 @@ void collector_ask(struct collector *collector, struct bytes body, uint64_t span
 bool collector_is_busy(const struct collector *collector);
 /* It is busy because it was asked in vain. */
 bool collector_is_failing(const struct collector *collector);
+/* Why spans were lost last, or are not taken now, in words; NULL: nothing is wrong. */
+const char *collector_trouble(const struct collector *collector);

@@ -72,6 +72,14 @@ struct journal *journal_free(struct journal *journal)
     return alloc_free(journal);
 }
 
+void journal_keep_lines(struct journal *journal)
+{
+    journal->desk->keeps = true;
+    for (unsigned i = 0; i < journal->outlet_count; i++)
+        if (journal->outlets[i]->takes == JOURNAL_LINES)
+            journal->outlets[i]->bound = UINT64_MAX;
+}
+
 /* --- the numbers that are shown --- */
 
 static void show(struct journal *journal)
@@ -86,6 +94,7 @@ static void show(struct journal *journal)
         if (outlet->kind->rotations)
             outlet->counts.rotations = outlet->kind->rotations(outlet->sink);
         desk->rows[i].counts = outlet->counts;
+        desk->gone |= outlet->gone && !journal->closing && outlet->takes == JOURNAL_LINES;
         if (outlet->bytes > desk->backlog[outlet->takes])
             desk->backlog[outlet->takes] = outlet->bytes;
     }

@@ -9,7 +9,11 @@
  * Numbers: every line accepted has the next one, whether it is written or not; so a gap in the numbers of a file is
  * exactly what was dropped. accepted = written + dropped + waiting, for each sink, at all times.
  *
- * A second kind of line, spans, goes the same way to the span sink and has no numbers.
+ * Under log.when_full: block no line of a request that was let in is dropped for want of room: the bound is at the door
+ * then (journal_is_crowded()), and what waits is at most the bound and what was inside already. Only lines that
+ * source_line_if_room() is asked for are dropped, and those that no sink can ever take.
+ *
+ * A second kind of line, spans, goes the same way to the span sink and has no numbers; of them any may be dropped.
  */
 #pragma once
 
@@ -36,8 +40,8 @@ void journal_finish(struct journal *journal, uint32_t within_ms);
 /* After journal_finish(), or when it was never started. */
 struct journal *journal_free(struct journal *journal);
 
-/* So much waits that a request whose line must not be lost should wait as well (log.when_full: block). Any thread, one
- * relaxed load. */
+/* So much waits that a request whose line must not be lost should wait as well (log.when_full: block); or a sink is
+ * gone for good, and would lose it. Any thread, one relaxed load. */
 bool journal_is_crowded(const struct journal *journal);
 /* There are sinks for lines; there is an exporter for spans. */
 bool journal_takes(const struct journal *journal, enum journal_kind kind);
@@ -48,9 +52,12 @@ struct journal_source *journal_source_new(struct journal *journal);
 /* Hands over what it holds. */
 struct journal_source *journal_source_free(struct journal_source *source);
 
-/* Where to append one line, which ends with a newline and holds no other. NULL: there is no room; the line counts as
- * accepted and dropped. LINES begin behind their number (see record_write()). */
+/* Where to append one line, which ends with a newline and holds no other. NULL: there is no room, which is never so
+ * for LINES under log.when_full: block; the line counts as accepted and dropped. LINES begin behind their number (see
+ * record_write()). */
 struct buffer *source_line(struct journal_source *source, enum journal_kind kind);
+/* The same for a line that may be dropped whatever log.when_full says: of a request that nobody let in. */
+struct buffer *source_line_if_room(struct journal_source *source, enum journal_kind kind);
 void source_end_line(struct journal_source *source, enum journal_kind kind);
 
 /* Bytes that were not handed over yet; hand over when many, or after a while. */

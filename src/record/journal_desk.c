@@ -66,12 +66,21 @@ struct block *block_free(struct block *block)
     return alloc_free(block);
 }
 
+/* Outlets keep to the bound by themselves, but for lines that must be kept. */
+static bool is_full(const struct desk *desk, enum journal_kind kind)
+{
+    uint64_t kept = desk->keeps && kind == JOURNAL_LINES ? desk->backlog[kind] : 0;
+
+    return desk->handed[kind] + kept >= desk->bound;
+}
+
 void desk_judge(struct desk *desk)
 {
-    bool crowded = desk->handed[JOURNAL_LINES] + desk->backlog[JOURNAL_LINES] >= desk->bound / 2;
+    bool crowded =
+        desk->gone || desk->handed[JOURNAL_LINES] + desk->backlog[JOURNAL_LINES] >= desk->bound / 2;
 
     for (unsigned kind = 0; kind < JOURNAL_KINDS; kind++)
-        atomic_store_explicit(&desk->full[kind], desk->handed[kind] >= desk->bound, memory_order_relaxed);
+        atomic_store_explicit(&desk->full[kind], is_full(desk, (enum journal_kind)kind), memory_order_relaxed);
     atomic_store_explicit(&desk->crowded, crowded, memory_order_relaxed);
 }
 

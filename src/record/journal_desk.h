@@ -41,6 +41,8 @@ struct desk {
     uint64_t backlog[JOURNAL_KINDS];    /* bytes in the sink that has most */
     struct desk_row *rows;
     unsigned row_count;
+    bool keeps;                 /* made once: lines are kept whatever the bound says */
+    bool gone;                  /* a sink of lines is, for good */
     _Atomic bool full[JOURNAL_KINDS], crowded;
 
     /* The thread */

@@ -40,9 +40,15 @@ static bool may_say(struct outlet *outlet, unsigned what)
 
 static const char *reason_of(const struct outlet *outlet)
 {
+    const char *words = outlet->kind->trouble ? outlet->kind->trouble(outlet->sink) : NULL;
+
     if (outlet->gone)
         return "nobody is there to take them any more";
-    return outlet->error ? strerror(-outlet->error) : "they come faster than they are taken";
+    if (words)
+        return words;
+    if (outlet->error)
+        return strerror(-outlet->error);
+    return outlet->refused ? "they were refused" : "they come faster than they are taken";
 }
 
 void note_trouble(struct outlet *outlet, uint64_t lines)
@@ -64,6 +70,7 @@ void note_relief(struct outlet *outlet)
     outlet->trouble = false;
     outlet->trouble_dropped = 0;
     outlet->error = 0;
+    outlet->refused = false;
 }
 
 void note_end(const struct outlet *outlet, uint64_t lines)

@@ -27,6 +27,8 @@ int journal_new(const struct config_log *log, const struct config_tracing *traci
         r = journal_new_with(setups, count, log->buffer, errors, ret);
     else
         *ret = NULL;
+    if (r == 0 && *ret && log->when_full == WHEN_FULL_BLOCK)
+        journal_keep_lines(*ret);
     alloc_free(setups);
     return r;
 }

@@ -125,6 +125,8 @@ static void settle(struct outlet *outlet, uint64_t kept, uint64_t lost)
     notes_kept = least(group.notes, kept);
     lost = count - kept - (group.notes - notes_kept);
     outlet->counts.written += kept - notes_kept;
+    if (kept)
+        outlet->counts.bytes += kept == count ? group.bytes : group.bytes * kept / count;
     if (notes_kept < group.notes && !outlet->finishing)
         gap_join(&outlet->lost, group.told);
     if (kept)
@@ -132,7 +134,9 @@ static void settle(struct outlet *outlet, uint64_t kept, uint64_t lost)
     if (lost == 0)
         return;
     outlet->counts.dropped += lost;
+    outlet->counts.errors += !outlet->finishing;
     outlet->counts.good = false;
+    outlet->refused = true;
     outlet->lost_ms = clock_ms();
     note_trouble(outlet, lost);
     if (group.lines.lines)
@@ -212,7 +216,7 @@ static void taken(struct outlet *outlet, struct bytes text)
     struct entry *entry;
     uint64_t lines;
 
-    outlet->counts.bytes += text.size;
+    outlet->taken += text.size;
     if (outlet->note.size) {
         buffer_clear(&outlet->note, 0);
         return;
@@ -227,7 +231,7 @@ static void taken(struct outlet *outlet, struct bytes text)
         entry_free(entry);
 }
 
-/* One offer of TEXT, LINES of them. False: no use in going on now. */
+/* One offer of TEXT, whose lines are RANGE. False: no use in going on now. */
 static bool offer(struct outlet *outlet, struct bytes text, struct range range)
 {
     uint64_t lines = range.lines, before = outlet->under_way;
@@ -240,7 +244,7 @@ static bool offer(struct outlet *outlet, struct bytes text, struct range range)
     if (size < (ssize_t)text.size) {
         uint64_t left = lines - (size > 0 ? count_lines((struct bytes){text.data, (size_t)size}) : 0);
 
-        ranges_undo(&outlet->ranges, left);
+        ranges_undo(&outlet->ranges, left, text.size - (size > 0 ? (size_t)size : 0));
         outlet->under_way -= left;
     }
     if (size > 0 && !later)
@@ -266,9 +270,10 @@ static bool offer_next(struct outlet *outlet)
     entry = queue_first(&outlet->entries);
     if (outlet->note.size)
         return offer(outlet, buffer_bytes(&outlet->note),
-                     (struct range){.first = outlet->told.first, .lines = 1, .note = true, .told = outlet->told});
+                     (struct range){.first = outlet->told.first, .lines = 1, .bytes = outlet->note.size, .note = true,
+                                    .told = outlet->told});
     return offer(outlet, (struct bytes){entry->batch->data + entry->from, entry->to - entry->from},
-                 (struct range){.first = entry->first, .lines = entry->lines});
+                 (struct range){.first = entry->first, .lines = entry->lines, .bytes = entry->to - entry->from});
 }
 
 /* What waits can never be written. */
@@ -301,13 +306,13 @@ static void offer_all(struct outlet *outlet)
 
     outlet->pushing = true;
     do {
-        before = outlet->counts.bytes;
+        before = outlet->taken;
         outlet->again = false;
         while (!outlet->stalled && !outlet->gone && has_text(outlet))
             outlet->stalled = !offer_next(outlet);
         if (outlet->again)
             outlet->stalled = false;
-    } while (outlet->again && outlet->counts.bytes > before);
+    } while (outlet->again && outlet->taken > before);
     outlet->pushing = false;
 }
 

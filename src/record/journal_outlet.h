@@ -2,9 +2,10 @@
  * One sink and what waits for it: slices of batches, and gaps where lines were dropped, in the order of their numbers.
  * All on the journal's thread.
  *
- * What is past the bound goes, the newest first; from then on everything new goes until a quarter of the bound is free,
- * so that a sink that limps makes few gaps, not many. A gap becomes a line of its own when its turn comes. Lines that a
- * sink had taken and lost later make such a line, too, a second after the last loss.
+ * What is past the bound (under log.when_full: block there is none here) goes, the newest first; from then on
+ * everything new goes until a quarter of the bound is free, so that a sink that limps makes few gaps, not many. A gap
+ * becomes a line of its own when its turn comes. Lines that a sink had taken and lost later make such a line, too, a
+ * second after the last loss.
  */
 #pragma once
 
@@ -23,13 +24,14 @@ struct outlet {
     enum journal_kind takes;
     char name[24];
     char *head;                 /* of the operator's lines: "embergate: log: file: PATH" */
-    uint64_t bound;
+    uint64_t bound;             /* UINT64_MAX: none */
     void (*changed)(void *data);
     void *data;
 
     /* What waits */
     struct list entries;
     uint64_t bytes;
+    uint64_t taken;             /* bytes ever */
     struct buffer note;         /* the line about `told`, when it was offered once; then it stays as it is */
     struct gap told;
 
@@ -47,6 +49,7 @@ struct outlet {
     bool finishing;
     bool trouble;               /* lines were dropped, and the operator hears when that is over */
     bool kept;                  /* something was, since lines were dropped last */
+    bool refused;               /* what it had taken was not kept, since all was well last */
     int error;                  /* its last */
     uint64_t said_ms[2], trouble_dropped;
     struct journal_sink_counts counts;

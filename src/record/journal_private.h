@@ -38,3 +38,5 @@ struct journal_sink_setup {
 /* As journal_new(), with any sinks: each keeps at most BOUND bytes. */
 int journal_new_with(const struct journal_sink_setup *setups, unsigned count, uint64_t bound, struct buffer *errors,
                      struct journal **ret);
+/* Before it is started: lines are kept beyond the bound (log.when_full: block). */
+void journal_keep_lines(struct journal *journal);

@@ -144,6 +144,7 @@ void ranges_add(struct list *ranges, const struct range *range)
 
     if (last && !last->note && !range->note && last->first + last->lines == range->first) {
         last->lines += range->lines;
+        last->bytes += range->bytes;
         return;
     }
     last = ALLOC_NEW(struct range);
@@ -152,18 +153,21 @@ void ranges_add(struct list *ranges, const struct range *range)
     list_append(ranges, &last->link);
 }
 
-void ranges_undo(struct list *ranges, uint64_t count)
+void ranges_undo(struct list *ranges, uint64_t count, uint64_t bytes)
 {
-    struct range *last;
+    struct range *last = ranges_last(ranges);
 
-    while (count && (last = ranges_last(ranges))) {
-        uint64_t some = last->lines < count ? last->lines : count;
+    if (!last || !count)
+        return;
+    last->lines -= count < last->lines ? count : last->lines;
+    last->bytes -= bytes < last->bytes ? bytes : last->bytes;
+    if (last->lines == 0)
+        range_free(last);
+}
 
-        last->lines -= some;
-        count -= some;
-        if (last->lines == 0)
-            range_free(last);
-    }
+static uint64_t share_of(uint64_t bytes, uint64_t some, uint64_t lines)
+{
+    return some == lines ? bytes : (uint64_t)((double)bytes * (double)some / (double)lines);
 }
 
 uint64_t ranges_settle(struct list *ranges, uint64_t count, struct settled *ret)
@@ -173,7 +177,10 @@ uint64_t ranges_settle(struct list *ranges, uint64_t count, struct settled *ret)
     while (left && !list_empty(ranges)) {
         struct range *range = LIST_ENTRY(ranges->next, struct range, link);
         uint64_t some = range->lines < left ? range->lines : left;
+        uint64_t bytes = share_of(range->bytes, some, range->lines);
 
+        ret->bytes += bytes;
+        range->bytes -= bytes;
         if (range->note) {
             ret->notes++;
             gap_join(&ret->told, range->told);

@@ -26,7 +26,7 @@ size_t queue_cut(struct list *entries, size_t size, struct gap *ret_cut, uint64_
 /* Lines that a sink took, with consecutive numbers; or a line about a gap. */
 struct range {
     struct list link;
-    uint64_t first, lines;
+    uint64_t first, lines, bytes;
     bool note;
     struct gap told;
 };
@@ -35,12 +35,13 @@ struct settled {
     struct gap lines;           /* from the first of them to the last */
     uint64_t notes;
     struct gap told;            /* by those */
+    uint64_t bytes;             /* of all; of a part of a range as if its lines were equally long */
 };
 
 void range_free(struct range *range);
 void ranges_add(struct list *ranges, const struct range *range);
-/* The newest COUNT lines were not taken after all. */
-void ranges_undo(struct list *ranges, uint64_t count);
+/* The newest COUNT lines, which are of the last range and have BYTES, were not taken after all. */
+void ranges_undo(struct list *ranges, uint64_t count, uint64_t bytes);
 /* The oldest COUNT go. Returns how many there were. */
 uint64_t ranges_settle(struct list *ranges, uint64_t count, struct settled *ret);
 

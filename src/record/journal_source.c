@@ -1,6 +1,7 @@
 /*
  * A worker's side: one block per kind that only its worker touches, until it is handed over for an empty one. The one
- * thing looked at per line that others change is whether there is room, an atomic flag.
+ * thing looked at per line that others change is whether there is room, an atomic flag, and lines that are kept in any
+ * case do not even look.
  */
 #include "record/journal_private.h"
 
@@ -33,17 +34,27 @@ struct journal_source *journal_source_free(struct journal_source *source)
     return alloc_free(source);
 }
 
-struct buffer *source_line(struct journal_source *source, enum journal_kind kind)
+static struct buffer *begin_line(struct journal_source *source, enum journal_kind kind, bool keep)
 {
     if (!source || !source->journal->takes[kind])
         return NULL;
-    if (atomic_load_explicit(&source->journal->desk->full[kind], memory_order_relaxed)) {
+    if (!keep && atomic_load_explicit(&source->journal->desk->full[kind], memory_order_relaxed)) {
         source->dropped[kind]++;
         return NULL;
     }
     if (!source->blocks[kind])
         source->blocks[kind] = block_new(kind);
     return &source->blocks[kind]->text;
+}
+
+struct buffer *source_line(struct journal_source *source, enum journal_kind kind)
+{
+    return begin_line(source, kind, source && source->journal->desk->keeps && kind == JOURNAL_LINES);
+}
+
+struct buffer *source_line_if_room(struct journal_source *source, enum journal_kind kind)
+{
+    return begin_line(source, kind, false);
 }
 
 void source_end_line(struct journal_source *source, enum journal_kind kind)

@@ -7,6 +7,7 @@
  */
 #include "record/log_file.h"
 
+#include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "record/line_cut.h"
@@ -14,7 +15,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -76,6 +79,16 @@ static int open_locked(const char *path, struct stat *ret)
     return r;
 }
 
+/* Where PATH leads; itself when that has no name of its own, as with /dev/stdout and a pipe. */
+static char *resolve(const char *path, const struct stat *wanted)
+{
+    char found[PATH_MAX];
+    const char *target = realpath(path, found) && is_at(found, wanted) ? found : path;
+    size_t size = strlen(target) + 1;
+
+    return memcpy(alloc_bytes(size), target, size);
+}
+
 int log_file_open(struct log_file *file, const char *path)
 {
     int descriptor = -ESTALE;
@@ -88,6 +101,7 @@ int log_file_open(struct log_file *file, const char *path)
         return descriptor;
     log_file_close(file);
     file->path = path;
+    file->target = resolve(path, &facts);
     file->descriptor = descriptor;
     file->regular = S_ISREG(facts.st_mode);
     file->device = facts.st_dev;
@@ -104,6 +118,7 @@ void log_file_close(struct log_file *file)
     if (file->descriptor >= 0)
         close(file->descriptor);
     file->descriptor = -1;
+    file->target = alloc_free(file->target);
 }
 
 bool log_file_moved(const struct log_file *file)
@@ -111,8 +126,15 @@ bool log_file_moved(const struct log_file *file)
     struct stat facts;
 
     if (stat(file->path, &facts) < 0)
-        return errno == ENOENT;
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP || log_file_removed(file);
     return facts.st_dev != file->device || facts.st_ino != file->inode;
+}
+
+bool log_file_removed(const struct log_file *file)
+{
+    struct stat facts;
+
+    return fstat(file->descriptor, &facts) == 0 && facts.st_nlink == 0;
 }
 
 /* --- rotation --- */
@@ -139,7 +161,7 @@ static void free_name(struct log_file *file, struct buffer *name)
         wall = file->closed_ms + 1;
     for (;; wall++) {
         name->size = 0;
-        sweep_name(file->path, wall, name);
+        sweep_name(file->target, wall, name);
         buffer_append_char(name, 0);
         if (!is_there(name->data, "") && !is_there(name->data, ".gz"))
             break;
@@ -161,7 +183,7 @@ static int rename_new(const char *from, const char *to)
  * ours is there: a compressed one of that name is another's, and ours moves on. */
 static int close_under_name(struct log_file *file, struct buffer *name)
 {
-    const char *from = file->path;
+    const char *from = file->target;
     struct buffer last = {0};
     int r;
 
@@ -190,8 +212,8 @@ int log_file_rotate(struct log_file *file)
     r = close_under_name(file, &name);
     if (r == 0 || r == -ENOENT)                 /* no file: somebody else was faster */
         r = log_file_open(file, file->path);
-    if (r < 0 && !is_there(file->path, ""))
-        (void)!rename_new(name.data, file->path);
+    if (r < 0 && !is_there(file->target, ""))
+        (void)!rename_new(name.data, file->target);
     buffer_deinit(&name);
     return r;
 }

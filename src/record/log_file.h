@@ -1,6 +1,9 @@
 /*
  * One log file that is being written: opened, opened again, closed under another name.
  *
+ * Its path may be a link, or lead over some: it is the file at their end that is renamed when it is closed, and the
+ * link stays.
+ *
  * Several processes may write one file, as in a restart that overlaps, and each of them may rotate it; another one
  * sees that a moment later and writes to the closed file until then. So whoever writes holds a shared lock (flock) on
  * what it has open, and a closed file is swept only by who gets an exclusive one. Where the file system knows no such
@@ -14,6 +17,7 @@
 
 struct log_file {
     const char *path;
+    char *target;               /* where the path led when it was opened, without links */
     int descriptor;             /* -1: not open */
     bool regular;               /* else a pipe or a device: never rotated nor locked, its size means nothing */
     bool torn;                  /* it does not end with a newline: somebody was killed here */
@@ -29,6 +33,8 @@ int log_file_open(struct log_file *file, const char *path);
 void log_file_close(struct log_file *file);
 /* What is at its path is not what is written any more. */
 bool log_file_moved(const struct log_file *file);
+/* It was removed: whatever is written would be seen by nobody. */
+bool log_file_removed(const struct log_file *file);
 /* Closed under a name of the moment that no other file has, and a new one begun. 0, or a negative errno, and the old
  * one is written on. */
 int log_file_rotate(struct log_file *file);

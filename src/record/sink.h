@@ -49,6 +49,8 @@ struct sink_kind {
     void (*tick)(struct sink *sink);
     /* Where it writes, for the operator, next to its name. NULL: its name says enough. */
     const char *(*place)(const struct sink *sink);
+    /* Why it refuses or loses lines, in words; NULL, also for the function: its last errno says it. */
+    const char *(*trouble)(const struct sink *sink);
     /* Files closed and replaced by size or age. NULL: it has none. */
     uint64_t (*rotations)(const struct sink *sink);
     /* Nothing is settled any more after this; CLOSED comes when its handles are closed, maybe from inside. */

@@ -2,6 +2,9 @@
  * The file sink: whole lines by as few writes as there are pieces, a new file when the old one is large or old enough,
  * and closed ones swept (compressed, removed) by a thread of libuv's pool, one sweep at a time. What a sweep had to
  * leave to another process that still writes to it is looked at again a few seconds later.
+ *
+ * A file that was moved aside is left for a new one at its path, which loses nothing. While there can be none (its
+ * folder is gone, say) lines are not written where nobody would look for them: they wait.
  */
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -22,6 +25,7 @@ struct sink {
     const struct config_sink *config;
     char *path;
     struct log_file file;
+    bool away;                  /* it is not at its path, and nothing can be opened there */
     size_t partial;             /* of the next line, in the file already */
     uint64_t rotations;
     uint64_t rotate_from_ms;    /* not before */
@@ -32,6 +36,7 @@ struct sink {
     const char *head;           /* of the operator's lines */
     uv_work_t work;
     struct sweep sweep;
+    struct buffer swept;        /* its path: where the file was when the sweep began */
     bool sweeping, again;
     bool left;                  /* by the last one: some files are another's yet */
     uint64_t swept_ms;
@@ -46,6 +51,7 @@ static struct sink *file_free(struct sink *sink)
     if (!sink)
         return NULL;
     log_file_close(&sink->file);
+    buffer_deinit(&sink->swept);
     alloc_free(sink->path);
     return alloc_free(sink);
 }
@@ -59,7 +65,7 @@ static int file_open(const void *config, struct buffer *errors, struct sink **re
     sink->path = alloc_zeroed(sink->config->path.size + 1);
     memcpy(sink->path, sink->config->path.data, sink->config->path.size);
     sink->file.descriptor = -1;
-    sink->sweep = (struct sweep){.path = sink->path, .keep = sink->config->keep, .gzip = sink->config->gzip};
+    sink->sweep = (struct sweep){.keep = sink->config->keep, .gzip = sink->config->gzip};
     r = log_file_open(&sink->file, sink->path);
     if (r < 0) {
         buffer_printf(errors, "log: file: %s: cannot be opened: %s\n", sink->path, strerror(-r));
@@ -111,6 +117,9 @@ static void begin_sweep(struct sink *sink)
     sink->again = sink->sweeping;
     if (sink->sweeping)
         return;
+    sink->swept.size = 0;
+    buffer_append(&sink->swept, (struct bytes){sink->file.target, strlen(sink->file.target) + 1});
+    sink->sweep.path = sink->swept.data;
     sink->work.data = sink;
     sink->sweeping = uv_queue_work(sink->loop, &sink->work, run_sweep, on_swept) == 0;
 }
@@ -168,13 +177,38 @@ static struct bytes piece_of(struct sink *sink, struct bytes lines)
     return (struct bytes){lines.data, fits};
 }
 
+/* A file at its path, when there is another one or none: 0, or a negative errno, and lines wait. */
+static int open_again(struct sink *sink)
+{
+    int r;
+
+    sink->away = false;
+    if (!log_file_moved(&sink->file))
+        return 0;
+    r = log_file_open(&sink->file, sink->path);
+    sink->away = r < 0;
+    if (r < 0)
+        say(sink, "cannot be opened again, lines wait", r);
+    else
+        sink->partial = 0;
+    return r;
+}
+
+/* The file may be written to. That it was moved is looked for once a second, and when told; that it was removed always,
+ * as that cannot be made good. */
+static int find_place(struct sink *sink)
+{
+    return sink->away || log_file_removed(&sink->file) ? open_again(sink) : 0;
+}
+
 static ssize_t file_take(struct sink *sink, struct bytes lines, bool *ret_later)
 {
     size_t taken = 0, some;
-    int r = 0;
+    int r = find_place(sink);
 
     (void)ret_later;
-    rotate_if_old(sink);
+    if (r == 0)
+        rotate_if_old(sink);
     while (taken < lines.size && r == 0) {
         struct bytes piece = piece_of(sink, bytes_skip(lines, taken));
 
@@ -186,27 +220,15 @@ static ssize_t file_take(struct sink *sink, struct bytes lines, bool *ret_later)
     return r;
 }
 
-static void open_again(struct sink *sink)
-{
-    int r = log_file_open(&sink->file, sink->path);
-
-    if (r < 0)
-        say(sink, "cannot be opened again, the old file is written on", r);
-    else
-        sink->partial = 0;
-}
-
-/* Also when nobody said so: a file that was removed is begun anew within a second. */
 static void file_reopen(struct sink *sink)
 {
-    if (log_file_moved(&sink->file))
-        open_again(sink);
+    open_again(sink);
 }
 
 static void file_tick(struct sink *sink)
 {
-    file_reopen(sink);
-    rotate_if_old(sink);
+    if (open_again(sink) == 0)
+        rotate_if_old(sink);
     if (!sink->sweeping && sink->left && clock_ms() - sink->swept_ms >= SWEEP_AGAIN_MS)
         begin_sweep(sink);
 }

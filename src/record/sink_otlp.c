@@ -208,11 +208,17 @@ static void otlp_close(struct sink *sink, void (*closed)(void *data), void *data
     uv_close((uv_handle_t *)&sink->age, on_age_closed);
 }
 
+static const char *otlp_trouble(const struct sink *sink)
+{
+    return sink->collector ? collector_trouble(sink->collector) : NULL;
+}
+
 const struct sink_kind sink_otlp = {
     .name = "otlp",
     .open = otlp_open,
     .start = otlp_start,
     .take = otlp_take,
+    .trouble = otlp_trouble,
     .close = otlp_close,
     .free = otlp_free,
 };

@@ -66,10 +66,18 @@ bool trace_read(struct bytes traceparent, struct trace *ret)
 
 bool trace_state_good(struct bytes tracestate)
 {
-    for (size_t i = 0; i < tracestate.size; i++)
-        if (tracestate.data[i] < ' ' || tracestate.data[i] > '~')
+    unsigned members = 0;
+    bool inside = false; /* of a member; empty ones do not count */
+
+    for (size_t i = 0; i < tracestate.size; i++) {
+        char c = tracestate.data[i];
+
+        if (c < ' ' || c > '~')
             return false;
-    return tracestate.size > 0 && tracestate.size <= TRACESTATE_MOST;
+        members += !inside && c != ',' && c != ' ';
+        inside = c != ',' && (inside || c != ' ');
+    }
+    return tracestate.size > 0 && tracestate.size <= TRACESTATE_MOST && members <= TRACESTATE_MEMBERS;
 }
 
 void trace_write(const struct trace *trace, char ret[TRACEPARENT_SIZE])

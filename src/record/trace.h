@@ -9,8 +9,10 @@
 #define TRACE_ID_SIZE 32        /* hex digits */
 #define SPAN_ID_SIZE 16
 #define TRACEPARENT_SIZE 55
-/* What is passed on of a client's tracestate; a longer one is dropped as a whole, as the specification allows. */
+/* What is passed on of a client's tracestate; a longer one, or one of more members, is dropped as a whole, as the
+ * specification allows. */
 #define TRACESTATE_MOST 512
+#define TRACESTATE_MEMBERS 32
 
 struct trace {
     char trace_id[TRACE_ID_SIZE], span_id[SPAN_ID_SIZE];
@@ -22,7 +24,7 @@ struct trace {
 /* Read a client's header. False: it is none, or a bad one, and *RET is untouched. Versions above 00 are read as the
  * specification says; ids of zeros are bad. Only sets trace_id, parent_id, joined and sampled. */
 bool trace_read(struct bytes traceparent, struct trace *ret);
-/* A good tracestate that may go on: printable ASCII, at most TRACESTATE_MOST bytes. */
+/* A good tracestate that may go on: printable ASCII, within those bounds. */
 bool trace_state_good(struct bytes tracestate);
 /* For the upstream: our span is the parent there. */
 void trace_write(const struct trace *trace, char ret[TRACEPARENT_SIZE]);

@@ -4,6 +4,7 @@ lost when the process is killed."""
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -12,10 +13,11 @@ import time
 
 import log_storm
 import pytest
-from harness import Client, Gateway, Record, echo, question
+from harness import Client, Gateway, Record, backend, echo, question, request_bytes
 from log_world import (Sinks, Syslog, check_sequence, dropped_of, file_sink, files_of, log_check, path_of, read_log,
                        requests_of, settled, to_file, wait_sinks)
 from memory_world import CHAT, until
+from provider import Provider
 from redis_world import Redis
 
 FULL = "/dev/full"
@@ -104,6 +106,51 @@ def test_moved(how):
         with open(path, encoding="utf-8") as file:
             assert last[-1] in file.read()
         assert log_check(*files_of(path))[0] == 0
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed away"])
+def test_the_folder_is_gone(how):
+    """No line counts as written that nobody will find: they wait for a folder, and beyond the bound are dropped, by number."""
+    log = {"sinks": [file_sink("logs/requests.log")], **SMALL}
+    with Gateway(backends=[echo()], models=[{"name": "echo", "backends": ["local"]}], log=log, files={"logs/x": ""}) as gateway:
+        path = path_of(gateway, "logs/requests.log")
+        folder = os.path.dirname(path)
+        first, _ = ask_many(gateway, 5)
+        settled(gateway, 5)
+        old = read_log(path)
+        os.rename(folder, folder + ".old")
+        if how == "removed":
+            shutil.rmtree(folder + ".old")
+        else:
+            gateway.wait_line("cannot be opened again, lines wait: No such file")
+        ids, _ = ask_many(gateway, 5)
+        wait_sinks(gateway, lambda sinks: sinks["file"]["waiting"] == 5 and not sinks["file"]["sink_up"], "all to wait")
+        gateway.wait_line("cannot be opened again, lines wait: No such file")
+        while Sinks(gateway)["file"]["dropped"] == 0:
+            ids += ask_many(gateway, 50)[0]
+        assert Sinks(gateway)["file"]["written"] == 5
+        os.mkdir(folder)
+        now = settled(gateway, 5 + len(ids))
+        records = read_log(path)
+        assert [record["id"] for record in requests_of(old)] == first
+        assert check_sequence(old + records) == 5 + len(ids)
+        assert len(requests_of(records)) == now["file"]["written"] - 5 and dropped_of(records) == now["file"]["dropped"]
+        assert len([line for line in gateway.lines if "opened again" in line]) == 1, "said once a minute"
+
+
+def test_rotation_of_a_link(tmp_path):
+    """It stays, and the closed files are beside what it leads to."""
+    target = str(tmp_path / "target.log")
+    gateway = Gateway(start=False, backends=[echo()], models=[{"name": "echo", "backends": ["local"]}],
+                      log={"flush": "20ms", "sinks": [file_sink(size="4k")]})
+    path = os.path.join(gateway.folder.name, "requests.log")
+    os.symlink(target, path)
+    with gateway:
+        gateway.start()
+        ids, _ = ask_many(gateway, 50)
+        assert settled(gateway, 50)["file"]["rotations"] >= 3
+        assert os.readlink(path) == target and files_of(path) == [path] and len(files_of(target)) > 3
+        written(target, ids)
 
 
 def test_signals_without_a_move():
@@ -433,6 +480,53 @@ def test_leaving_while_there_is_no_room(tmp_path):
             pipe.reading.set()
             settled(gateway, len(ids) + 1)
         assert pipe.records()[-1]["outcome"] == "client_left" and pipe.records()[-1]["phase"] == "room"
+
+
+def test_block_keeps_what_it_let_in(tmp_path):
+    """The bound is at the door: a burst that came in while there was room is in the log, however long its lines are."""
+    with Provider("vllm") as provider, Fifo(tmp_path / "pipe") as pipe:
+        log = {"sinks": [file_sink(pipe.path)], "when_full": "block", "block": "300ms", "bodies": "full", **SMALL}
+        with Gateway(backends=[backend("one", provider)], models=[{"name": "tiny", "backends": ["one"]}], log=log) as gateway:
+            provider.hold()
+            clients = [gateway.client() for _ in range(60)]
+            for client in clients:
+                client.send(request_bytes("POST", CHAT, question(text="x" * 30000)))
+            provider.wait_chats(60)
+            provider.release()
+            answers = [client.read_answer() for client in clients]
+            assert [answer.status for answer in answers] == [200] * 60
+            served = [answer.header("x-request-id") for answer in answers]
+            now = wait_sinks(gateway, lambda sinks: sinks.accepted == 60, "all to be handed over")
+            assert now["file"]["dropped"] == 0 and now["file"]["waiting"] > 50
+            refused = gateway.chat()
+            assert refused.status == 503
+            wait_sinks(gateway, lambda sinks: sinks.accepted == 61, "the refusal to be counted")
+            assert Sinks(gateway)["file"]["dropped"] == 1, "of the one that was refused"
+            pipe.reading.set()
+            settled(gateway, 61)
+            assert Sinks(gateway)["file"]["written"] == 60
+        until(lambda: check_sequence(pipe.records()) == 61, "all lines")
+        assert sorted(record["id"] for record in requests_of(pipe.records())) == sorted(served)
+
+
+class Left(Gateway):
+    """Whoever read its stdout has died."""
+
+    def _read_log(self):
+        self.process.stdout.close()
+
+
+@pytest.mark.parametrize("when_full", ["drop", "block"])
+def test_nobody_will_ever_read(when_full):
+    """Who must not go unrecorded is not served any more; the others are."""
+    with Left(backends=[echo()], models=[{"name": "echo", "backends": ["local"]}],
+              log={"when_full": when_full, "block": "200ms", **SMALL}) as gateway:
+        gateway.chat(question("echo"))
+        wait_sinks(gateway, lambda sinks: sinks["stdout"]["dropped"] == 1, "the first to be lost")
+        answers = [gateway.chat(question("echo")).status for _ in range(3)]
+        assert answers == [503 if when_full == "block" else 200] * 3
+        assert gateway.ask("/healthz").status == 200
+        assert gateway.wait_line("lines are dropped: nobody is there")
 
 
 class Deaf(Gateway):

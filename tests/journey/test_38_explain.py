@@ -67,7 +67,7 @@ def test_what_is_told_is_what_is_sent(house, providers, kind, more):
     body = question(kind, mirrored(), **more)
     raw = house.ask(EXPLAIN, body)
     told = raw.json()
-    assert not providers[kind].requests
+    assert not providers[kind].chats()
     answer = house.chat(body)
     first = told["candidates"][0]
     if "n" in more and answer.status == 400:    # what this kind cannot do is refused before anything is sent

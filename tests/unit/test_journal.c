@@ -224,6 +224,118 @@ static void a_sink_that_is_gone(void **state)
     end(&stage);
 }
 
+static void keep(struct stage *stage, unsigned sinks, uint64_t bound)
+{
+    begin(stage, sinks, bound);
+    journal_keep_lines(stage->journal);
+}
+
+static bool put_spare(struct journal_source *source)
+{
+    struct buffer *out = source_line_if_room(source, JOURNAL_LINES);
+
+    if (!out)
+        return false;
+    buffer_append_text(out, "\"time\":\"now\",\"who\":1,\"number\":0,\"pad\":\"0\"}\n");
+    source_end_line(source, JOURNAL_LINES);
+    return true;
+}
+
+/* The bound is at the door: what was let in is kept, far beyond it; only the others find no room. */
+static void what_must_be_kept_is(enum script_mode mode)
+{
+    struct stage stage;
+
+    keep(&stage, 2, 20000);
+    stage.scripts[0].mode = mode;
+    assert_int_equal(journal_start(stage.journal), 0);
+    for (unsigned i = 0; i < 1000; i += 100)
+        stage_put_many(stage.source, i, i + 100, 1000);
+    stage_wait(counts_of(&stage, 1).waiting == 0);
+    assert_int_equal(counts_of(&stage, 0).waiting, 1000);
+    assert_true(journal_is_crowded(stage.journal));
+    assert_false(put_spare(stage.source));
+    assert_true(stage_put(stage.source, 0, 1000, 1000));
+    source_hand_over(stage.source);
+    stage_wait(counts_of(&stage, 0).dropped == 1);
+    stage.scripts[0].mode = SCRIPT_TAKE;
+    stage_wait(counts_of(&stage, 0).waiting == 0);
+    stage_wait(!journal_is_crowded(stage.journal));
+    assert_true(put_spare(stage.source));
+    finish(&stage);
+    expect_all(&stage, 0, 1003);
+    assert_int_equal(counts_of(&stage, 0).written, 1002);
+    end(&stage);
+}
+
+static void what_was_let_in_is_kept(void **state)
+{
+    what_must_be_kept_is(SCRIPT_BUSY);
+    what_must_be_kept_is(SCRIPT_FAIL);
+}
+
+/* Before the thread has numbered them as well. */
+static void kept_while_the_thread_sleeps(void **state)
+{
+    struct stage stage;
+
+    keep(&stage, 1, 10000);
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_true(stage_put(stage.source, 0, i, 100));
+        source_hand_over(stage.source);
+    }
+    assert_false(put_spare(stage.source));
+    assert_int_equal(journal_start(stage.journal), 0);
+    finish(&stage);
+    expect_all(&stage, 0, 1001);
+    assert_int_equal(counts_of(&stage, 0).dropped, 1);
+    end(&stage);
+}
+
+/* It will lose all that comes, so nobody should. */
+static void one_that_is_gone_is_crowded_for_ever(void **state)
+{
+    struct stage stage;
+
+    keep(&stage, 2, 1 << 20);
+    assert_int_equal(journal_start(stage.journal), 0);
+    stage_put_many(stage.source, 0, 50, 100);
+    stage_wait(counts_of(&stage, 0).written == 50);
+    assert_false(journal_is_crowded(stage.journal));
+    stage.scripts[0].mode = SCRIPT_GONE;
+    stage_put_many(stage.source, 50, 60, 100);
+    stage_wait(journal_is_crowded(stage.journal));
+    stage_wait(counts_of(&stage, 0).dropped == 10);
+    assert_true(put_spare(stage.source));
+    source_hand_over(stage.source);
+    stage_wait(counts_of(&stage, 1).written == 61);
+    assert_true(journal_is_crowded(stage.journal));
+    finish(&stage);
+    expect_all(&stage, 1, 61);
+    end(&stage);
+}
+
+/* Bytes are written when they were kept, and lines that were lost on their way are an error. */
+static void bytes_are_counted_when_kept(void **state)
+{
+    struct stage stage;
+
+    begin(&stage, 1, 1 << 20);
+    stage.scripts[0].mode = SCRIPT_HOLD;
+    assert_int_equal(journal_start(stage.journal), 0);
+    stage_put_many(stage.source, 0, 10, 100);
+    usleep(50000);
+    assert_int_equal(counts_of(&stage, 0).waiting, 10);
+    assert_int_equal(counts_of(&stage, 0).bytes, 0);
+    assert_int_equal(counts_of(&stage, 0).errors, 0);
+    stage_wait(counts_of(&stage, 0).waiting == 0);
+    assert_int_equal(counts_of(&stage, 0).written, 9);
+    assert_in_range(counts_of(&stage, 0).bytes, 9 * 140, 9 * 160);
+    assert_int_equal(counts_of(&stage, 0).errors, 1);
+    finish(&stage);
+    end(&stage);
+}
+
 static void the_end_does_not_wait_for_ever(void **state)
 {
     struct stage stage;
@@ -274,6 +386,7 @@ static void no_journal(void **state)
     assert_int_equal(journal_start(NULL), 0);
     assert_null(journal_source_new(NULL));
     assert_null(source_line(NULL, JOURNAL_LINES));
+    assert_null(source_line_if_room(NULL, JOURNAL_LINES));
     assert_int_equal(source_waiting(NULL), 0);
     source_hand_over(NULL);
     assert_null(journal_source_free(NULL));
@@ -364,7 +477,7 @@ static void the_operator_hears_which_sink(void **state)
     assert_int_equal(journal_start(stage.journal), 0);
     stage_put_many(stage.source, 0, 50, 100);
     stage_wait(counts_of(&stage, 1).dropped == 50);
-    assert_true(stage_said(said, "embergate: log: ", "script-2", ": lines are dropped: "));
+    assert_true(stage_said(said, "embergate: log: ", "script-2", ": lines are dropped: they were refused\n"));
     stage.scripts[1].mode = SCRIPT_TAKE;
     stage_put_many(stage.source, 50, 60, 100);
     stage_wait(stage_said(said, "embergate: log: ", "script-2", ": takes lines again; 50 were dropped\n"));
@@ -415,6 +528,10 @@ int main(void)
         cmocka_unit_test(settled_later),
         cmocka_unit_test(lost_at_once),
         cmocka_unit_test(a_sink_that_is_gone),
+        cmocka_unit_test(what_was_let_in_is_kept),
+        cmocka_unit_test(kept_while_the_thread_sleeps),
+        cmocka_unit_test(one_that_is_gone_is_crowded_for_ever),
+        cmocka_unit_test(bytes_are_counted_when_kept),
         cmocka_unit_test(the_end_does_not_wait_for_ever),
         cmocka_unit_test(handed_over_too_late),
         cmocka_unit_test(never_started),

@@ -296,18 +296,112 @@ static void a_folder_that_is_gone(void **state)
     snprintf(moved, sizeof(moved), "%s.moved", folder);
     assert_int_equal(begin_at(&stage, path, 8 << 20), 0);
     stage_put_many(stage.source, 0, 100, 100);
+    settled(&stage);
     rename(folder, moved);
     journal_reopen(stage.journal);
+    stage_wait(stage_said(said, "embergate: log: file: ", path, ": cannot be opened again, lines wait: No such file"));
     stage_put_many(stage.source, 100, 200, 100);
-    settled(&stage);
-    assert_true(stage_said(said, "embergate: log: file: ", path, ": cannot be opened again, the old file is written on"));
+    stage_wait(counts_of(&stage).errors > 1);
+    assert_int_equal(counts_of(&stage).waiting, 100);
+    assert_false(counts_of(&stage).good);
     rename(moved, folder);
     stage_put_many(stage.source, 200, 300, 100);
+    settled(&stage);
     finish(&stage);
     read_file(&reading, path);
     assert_int_equal(reading.records, 300);
     end(&stage);
     stage_listen_no_more(said);
+}
+
+/* Nothing is written into a file that nobody will find; and what there is no room for is counted. */
+static void removed_with_its_folder(void **state)
+{
+    struct stage stage = {0};
+    struct reading reading = {.seq = 10};
+    FILE *said = stage_listen();
+
+    assert_int_equal(begin_at(&stage, path, 50000), 0);
+    stage_put_many(stage.source, 0, 10, 100);
+    settled(&stage);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+    stage_put_many(stage.source, 10, 100, 100);
+    stage_wait(counts_of(&stage).errors > 0);
+    assert_int_equal(counts_of(&stage).written, 10);
+    assert_int_equal(counts_of(&stage).waiting, 90);
+    for (unsigned i = 100; i < 2000; i += 100)
+        stage_put_many(stage.source, i, i + 100, 100);
+    stage_wait(counts_of(&stage).dropped > 1000);
+    assert_true(stage_said(said, "embergate: log: file: ", path, ": cannot be opened again, lines wait: No such file"));
+    assert_true(stage_said(said, "embergate: log: file: ", path, ": lines are dropped: No such file"));
+    assert_int_equal(mkdir(folder, 0700), 0);
+    settled(&stage);
+    assert_true(counts_of(&stage).good);
+    finish(&stage);
+    read_file(&reading, path);
+    assert_int_equal(reading.seq, 2000);
+    assert_int_equal(reading.records + 10, counts_of(&stage).written);
+    assert_int_equal(reading.dropped, counts_of(&stage).dropped);
+    end(&stage);
+    stage_listen_no_more(said);
+}
+
+static void a_folder_in_its_place(void **state)
+{
+    struct stage stage = {0};
+    struct reading reading = {0};
+    FILE *said = stage_listen();
+
+    assert_int_equal(begin_at(&stage, path, 1 << 20), 0);
+    stage_put_many(stage.source, 0, 10, 100);
+    settled(&stage);
+    rename(path, in_folder("requests.log.0"));
+    assert_int_equal(mkdir(path, 0700), 0);
+    journal_reopen(stage.journal);
+    stage_wait(stage_said(said, "embergate: log: file: ", path, ": cannot be opened again, lines wait: Is a directory"));
+    stage_put_many(stage.source, 10, 20, 100);
+    usleep(300000);
+    assert_int_equal(counts_of(&stage).waiting, 10);
+    assert_int_equal(rmdir(path), 0);
+    settled(&stage);
+    finish(&stage);
+    assert_int_equal(read_folder(&reading, ""), 1);
+    assert_int_equal(reading.records, 20);
+    end(&stage);
+    stage_listen_no_more(said);
+}
+
+/* A rotation is made where the links lead, and they stay; they may lead elsewhere later. */
+static void a_path_over_links(void **state)
+{
+    struct stage stage = {.config = {.rotate_bytes = 20000, .keep = 3}};
+    char link[100], name[256];
+
+    snprintf(link, sizeof(link), "%s.link", folder);
+    put_file("target.log", "");
+    assert_int_equal(unlink(in_folder("target.log")), 0);
+    assert_int_equal(symlink(in_folder("target.log"), link), 0); /* to what is not there yet */
+    assert_int_equal(begin_at(&stage, link, 8 << 20), 0);
+    for (unsigned i = 0; i < 1000; i += 100)
+        stage_put_many(stage.source, i, i + 100, 100);
+    settled(&stage);
+    assert_true(counts_of(&stage).rotations > 5);
+    stage_wait(count_names("", name) == 4); /* swept there, too */
+    assert_true(bytes_start_with(bytes_of(name), BYTES("target.log")));
+    assert_true(readlink(link, name, sizeof(name)) > 0);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(symlink(in_folder("other.log"), link), 0);
+    journal_reopen(stage.journal);
+    stage_wait(is_there("other.log"));
+    for (unsigned i = 1000; i < 2000; i += 100)
+        stage_put_many(stage.source, i, i + 100, 100);
+    settled(&stage);
+    stage_wait(count_names("", name) == 8);
+    assert_true(bytes_start_with(bytes_of(name), BYTES("other.log")));
+    assert_true(readlink(link, name, sizeof(name)) > 0);
+    end(&stage);
+    assert_int_equal(unlink(link), 0);
 }
 
 static void set_limit(rlim_t size)
@@ -614,6 +708,9 @@ int main(void)
         IN_FOLDER(moved_away_and_opened_again),
         IN_FOLDER(removed_and_begun_anew),
         IN_FOLDER(a_folder_that_is_gone),
+        IN_FOLDER(removed_with_its_folder),
+        IN_FOLDER(a_folder_in_its_place),
+        IN_FOLDER(a_path_over_links),
         IN_FOLDER(a_disk_that_fills_up),
         IN_FOLDER(a_device_that_is_always_full),
         IN_FOLDER(half_a_line_that_stays),

@@ -99,6 +99,16 @@ static bool was_said(struct collector *c, const char *words)
     return bytes_find(request, bytes_of(words)) < request.size;
 }
 
+/* Why spans are lost, in words; NULL: they are not. */
+static void expect_trouble(struct collector *c, const char *words)
+{
+    const char *trouble = sink_otlp.trouble(c->world.sink);
+
+    assert_int_equal(trouble != NULL, words != NULL);
+    if (words)
+        assert_string_equal(trouble, words);
+}
+
 /* --- tests ------------------------------------------------------------------------------------------------------- */
 
 static void a_few_spans_leave_together_after_a_second(void **state)
@@ -202,6 +212,7 @@ static void but_not_for_ever(void **state)
     assert_true(sink_world_run_until(&c.world, &c.world.lost, 512, 6000));
     assert_int_equal(c.server.requests, 4);
     expect_settled(&c.world, 0, 512);
+    expect_trouble(&c, "the collector answered 502");
     collector_end(&c);
 }
 
@@ -214,10 +225,13 @@ static void what_it_will_never_take_is_lost_at_once(void **state)
     collector_open(&c, replies, 3);
     sink_world_give(&c.world, 512, 0);
     assert_true(sink_world_run_until(&c.world, &c.world.lost, 512, 900));
+    expect_trouble(&c, "the collector answered 400");
     sink_world_give(&c.world, 512, 0);
     assert_true(sink_world_run_until(&c.world, &c.world.lost, 1024, 900));
+    expect_trouble(&c, "the collector answered 301");
     sink_world_give(&c.world, 512, 0);
     assert_true(sink_world_run_until(&c.world, &c.world.kept, 512, 900));
+    assert_null(sink_otlp.trouble(c.world.sink));
     assert_int_equal(c.server.requests, 3);
     expect_settled(&c.world, 512, 1024);
     collector_end(&c);
@@ -228,15 +242,16 @@ static void rejected_spans_are_lost(void **state)
     static const struct {
         const char *status, *body;
         unsigned lost;
+        const char *trouble;
     } cases[] = {
-        {"200 OK", "{\"partialSuccess\":{\"rejectedSpans\":\"12\",\"errorMessage\":\"no\\n\"}}", 12},
-        {"202 Accepted", "{\"partialSuccess\":{\"rejectedSpans\":500}}", 500},
-        {"200 OK", "{\"partialSuccess\":{\"rejectedSpans\":5000}}", 512},
-        {"200 OK", "{\"partialSuccess\":{\"rejectedSpans\":-1}}", 0},
-        {"200 OK", "{\"partialSuccess\":{\"rejectedSpans\":[]}}", 0},
-        {"200 OK", "{\"partialSuccess\":null}", 0},
-        {"200 OK", "hello", 0},
-        {"204 No Content", "", 0},
+        {"200 OK", "{\"partialSuccess\":{\"rejectedSpans\":\"12\",\"errorMessage\":\"no\\n\"}}", 12, "no?"},
+        {"202 Accepted", "{\"partialSuccess\":{\"rejectedSpans\":500}}", 500, "the collector rejected them"},
+        {"200 OK", "{\"partialSuccess\":{\"rejectedSpans\":5000}}", 512, "the collector rejected them"},
+        {"200 OK", "{\"partialSuccess\":{\"rejectedSpans\":-1}}", 0, NULL},
+        {"200 OK", "{\"partialSuccess\":{\"rejectedSpans\":[]}}", 0, NULL},
+        {"200 OK", "{\"partialSuccess\":null}", 0, NULL},
+        {"200 OK", "hello", 0, NULL},
+        {"204 No Content", "", 0, NULL},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct server_reply reply = {.then = THEN_KEEP};
@@ -251,6 +266,7 @@ static void rejected_spans_are_lost(void **state)
         for (int ms = 0; ms < 3000 && sink_world_under_way(&c.world); ms++)
             sink_world_run_for(&c.world, 1);
         expect_settled(&c.world, 512 - cases[i].lost, cases[i].lost);
+        expect_trouble(&c, cases[i].trouble);
         collector_end(&c);
     }
 }

@@ -79,6 +79,13 @@ static void what_goes_upstream_is_read_there(void **state)
     assert_memory_equal(text, "00-" TRACE "-" SPAN "-00", TRACEPARENT_SIZE);
 }
 
+/* COUNT members into TEXT. */
+static void members_of(unsigned count, char *text)
+{
+    for (unsigned i = 0; i < count; i++)
+        text += snprintf(text, 8, "%sk%u=v", i ? "," : "", i);
+}
+
 static void tracestates_are_printable_and_short(void **state)
 {
     char text[TRACESTATE_MOST + 1];
@@ -88,6 +95,11 @@ static void tracestates_are_printable_and_short(void **state)
     assert_true(trace_state_good((struct bytes){text, TRACESTATE_MOST}));
     assert_false(trace_state_good((struct bytes){text, TRACESTATE_MOST + 1}));
     assert_false(trace_state_good(BYTES_NONE));
+    members_of(TRACESTATE_MEMBERS, text);
+    assert_true(trace_state_good(bytes_of(text)));
+    members_of(TRACESTATE_MEMBERS + 1, text);
+    assert_false(trace_state_good(bytes_of(text)));
+    assert_true(trace_state_good(BYTES("a=1,,,, ,,,,,,, ,,,,,,,,,,,,,,,,,,,,,,,,,,, , b=2 3 ,,,,")));
     assert_false(trace_state_good(BYTES("a=\tb")));
     assert_false(trace_state_good(BYTES("a=b\r\nx: y")));
     assert_false(trace_state_good(BYTES("a=\xc3\xa4")));
