@@ -63,8 +63,6 @@ static void put(struct exchange *x, const struct bytes *parts, unsigned count)
 
     for (unsigned i = 0; i < count; i++)
         x->bytes_out += parts[i].size;
-    if (!x->first_us)
-        x->first_us = now;
     note_lag(x, now);
     x->last_write_ms = uv_now(x->flow->loop);
     if (!conn_write(x->conn, parts, count))
@@ -110,7 +108,8 @@ static void tell_limits(struct exchange *x, struct http_head *head)
 
 static void tell_times(struct exchange *x, struct http_head *head, struct http_timing *timings)
 {
-    timing_close(x, clock_us());
+    x->first_us = clock_us();
+    timing_close(x, x->first_us);
     if (!x->flow->config->server_timing)
         return;
     timing_list(x, timings);

@@ -50,11 +50,10 @@ void timing_close(struct exchange *x, uint64_t now_us)
     if (x->timed)
         return;
     x->timed = true;
-    if (x->transcript && x->at >= steps_deliver) {
+    if (x->transcript && x->at >= steps_deliver)
         split_waiting(x, now_us);
-    } else {
+    else
         timing_spend(x, steps_phase(x->at), now_us);
-    }
     if (queue > x->parts[PHASE_LIMIT])
         queue = x->parts[PHASE_LIMIT];
     x->parts[PHASE_QUEUE] += queue;

@@ -65,7 +65,7 @@ static void append_unmarked(struct bytes text, const char *marks, struct buffer 
     size_t at = 0;
 
     while (at < text.size) {
-        const char *change = memchr(marks + at, !marks[at], text.size - at);
+        const char *change = memchr(marks + at, marks[at] ? 0 : 1, text.size - at);
         size_t next = change ? (size_t)(change - marks) : text.size;
 
         buffer_append(out, marks[at] ? BYTES(PLACEHOLDER) : (struct bytes){text.data + at, next - at});
