@@ -7,7 +7,6 @@
  */
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/heap.h"
 #include "base/log.h"
 #include "base/trim.h"
 #include "command/cache_command.h"
@@ -426,7 +425,6 @@ int main(int argc, char **argv)
         return key_command(argc - 1, argv + 1);
     if (argc > 1 && bytes_equal(bytes_of(argv[1]), BYTES("log")))
         return log_command(argc - 1, argv + 1);
-    heap_tune(argv);
     buffer_init(&errors);
     r = arguments_init(&arguments, argc, argv, &errors);
     if (r != 0)
