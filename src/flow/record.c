@@ -122,17 +122,15 @@ static void tell_tokens(const struct exchange *x, const struct transcript_facts 
     }
 }
 
-static void tell_answer(struct exchange *x, struct record *record)
+static void tell_answer(struct exchange *x, const struct transcript_facts *facts, struct record *record)
 {
-    struct transcript_facts facts = transcript_facts(x->transcript);
-
-    record->backend = facts.backend;
-    record->upstream_model = facts.model;
-    record->finish_reason = finish_name(facts.finish);
-    if (made_here(x) && !facts.recalled)
-        tell_tries(x, &facts, record);
+    record->backend = facts->backend;
+    record->upstream_model = facts->model;
+    record->finish_reason = finish_name(facts->finish);
+    if (made_here(x) && !facts->recalled)
+        tell_tries(x, facts, record);
     if (x->question)
-        tell_tokens(x, &facts, record);
+        tell_tokens(x, facts, record);
 }
 
 static void tell_question(struct exchange *x, struct record *record)
@@ -183,7 +181,8 @@ static void tell_memory(const struct exchange *x, struct record *record, char he
     record->cache_key = (struct bytes){hex, 2 * DIGEST_SIZE};
 }
 
-static void fill(struct exchange *x, struct record *record, char hex[2 * DIGEST_SIZE])
+static void fill(struct exchange *x, const struct transcript_facts *facts, struct record *record,
+                 char hex[2 * DIGEST_SIZE])
 {
     *record = (struct record){.prompt_tokens = -1, .completion_tokens = -1};
     tell_who(x, record);
@@ -192,7 +191,7 @@ static void fill(struct exchange *x, struct record *record, char hex[2 * DIGEST_
     if (x->question)
         tell_question(x, record);
     if (x->transcript)
-        tell_answer(x, record);
+        tell_answer(x, facts, record);
     record->status = x->status;
     record->outcome = x->outcome;
     record->reason = x->reason;
@@ -245,7 +244,7 @@ static void count_tokens(struct series_model *model, const struct record *record
         series_add_cost(model, record->cost);
 }
 
-static void count(struct exchange *x, const struct record *record)
+static void count(struct exchange *x, const struct transcript_facts *facts, const struct record *record)
 {
     struct series *series = x->flow->series;
     struct bytes label = label_of(x);
@@ -272,8 +271,7 @@ static void count(struct exchange *x, const struct record *record)
     if (x->streamed && record->lag_us)
         series_add(model, SERIES_LAG, record->lag_us);
     if (record->first_byte_us && record->try_count)
-        series_backend_wait(series, transcript_facts(x->transcript).tries[record->try_count - 1].backend,
-                            record->first_byte_us);
+        series_backend_wait(series, facts->tries[record->try_count - 1].backend, record->first_byte_us);
     count_tokens(model, record);
 }
 
@@ -294,13 +292,16 @@ static void remember(struct exchange *x, const struct record *record)
 
 enum verdict record_step(struct exchange *x)
 {
+    struct transcript_facts facts = {0};
     char hex[2 * DIGEST_SIZE];
     struct record record;
 
     if (x->quiet)
         return STEP_NEXT;
-    fill(x, &record, hex);
-    count(x, &record);
+    if (x->transcript)
+        facts = transcript_facts(x->transcript);
+    fill(x, &facts, &record, hex);
+    count(x, &facts, &record);
     remember(x, &record);
     write_span(x, &record);
     write_line(x, &record);

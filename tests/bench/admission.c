@@ -2,7 +2,8 @@
  * What admission costs a request: 10,000 keys in 100 teams, all five scopes on, each with all limits it may have.
  *
  *     meson compile -C build libembergate.a      (with -Dbuildtype=release)
- *     cc -O2 -std=c11 -D_GNU_SOURCE -I src tests/bench/admission.c build/libembergate.a -luv -lcrypto -lyaml -lm
+ *     cc -O2 -std=c11 -D_GNU_SOURCE -I src tests/bench/admission.c build/libembergate.a -luv -lcrypto \
+ *        -lyaml -lcyaml -lyajl -lhiredis -lm
  *     ./a.out [REQUESTS [THREADS]]
  *
  * Keys are asked for at random, so that each request finds its key's scope outside the nearest caches. Instructions:
