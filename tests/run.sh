@@ -207,7 +207,7 @@ run_tsan() {
     step "build with the thread sanitizer" \
         build build-tsan gcc -Db_sanitize=thread -Db_lundef=false -Dtests=true -Dbuildtype=debugoptimized || return
     for program in "$builds"/build-tsan/tests/unit/test_*_threads "$builds"/build-tsan/tests/unit/test_mailbox; do
-        step "threads: ${program##*/}" env TSAN_OPTIONS=exitcode=99 "$program"
+        step "threads: ${program##*/}" env TSAN_OPTIONS="exitcode=99:suppressions=$root/tests/thread_sanitizer.supp" "$program"
     done
     if ! python_clients venv tests/journey/requirements/main.txt; then
         count "threads: installing the clients" 0 1

@@ -172,13 +172,14 @@ static int remove_one(const char *path, const struct stamp *stamp)
     return plain == -EWOULDBLOCK ? plain : 0;
 }
 
-/* All of FROM through OUT. */
-static int compress_pieces(int from, gzFile out, const _Atomic bool *stop)
+/* All of FROM through OUT, down to the disk; TO is where OUT writes. */
+static int compress_pieces(int from, gzFile out, int to, const _Atomic bool *stop)
 {
     char *piece = alloc_bytes(PIECE_BYTES);
     ssize_t size;
     int r = 0;
 
+    errno = 0;
     while (r == 0 && (size = read(from, piece, PIECE_BYTES)) != 0) {
         if (size < 0)
             r = -errno;
@@ -187,29 +188,11 @@ static int compress_pieces(int from, gzFile out, const _Atomic bool *stop)
         else if (gzwrite(out, piece, (unsigned)size) != (int)size)
             r = errno ? -errno : -EIO;
     }
-    alloc_free(piece);
-    return r;
-}
-
-static int compress_into(int from, int to, const _Atomic bool *stop)
-{
-    int copy = dup(to); /* not fcntl(): the thread sanitizer would not hear of it. Nothing is ever exec'ed here */
-    gzFile out;
-    int r;
-
-    if (copy < 0)
-        return -errno;
-    out = gzdopen(copy, LEVEL);
-    if (!out) {
-        close(copy);
-        return -ENOMEM;
-    }
-    errno = 0;
-    r = compress_pieces(from, out, stop);
-    if (gzclose(out) != Z_OK && r == 0)
+    if (r == 0 && gzflush(out, Z_FINISH) != Z_OK)
         r = errno ? -errno : -EIO;
     if (r == 0 && fsync(to) < 0)
         r = -errno;
+    alloc_free(piece);
     return r;
 }
 
@@ -236,15 +219,20 @@ static int open_part(const char *part)
 static int compress_plain(int from, const char *plain, const char *part, const char *whole, const _Atomic bool *stop)
 {
     int to = open_part(part);
+    gzFile out;
     int r;
 
     if (to < 0)
         return to; /* -EWOULDBLOCK where plain ones cannot be locked, and another gateway is at it */
-    r = compress_into(from, to, stop);
+    out = gzdopen(to, LEVEL);
+    r = out ? compress_pieces(from, out, to, stop) : -ENOMEM;
     if (r == 0 && rename(part, whole) < 0)
         r = -errno;
     unlink(r == 0 ? plain : part);
-    close(to);
+    if (out)
+        gzclose(out); /* it is all out; this closes TO, and with it goes the lock */
+    else
+        close(to);
     return r;
 }
 

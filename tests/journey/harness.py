@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BINARY = os.environ.get("EMBERGATE_BINARY") or os.path.join(ROOT, "build-test", "embergate")
+SUPPRESSIONS = os.path.join(ROOT, "tests", "thread_sanitizer.supp")
 SANITIZER = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|runtime error:|AddressSanitizer:|Assertion .* failed")
 # Where Debian puts it, whatever the machine; None: it is not installed.
 FAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), None)
@@ -274,7 +275,7 @@ class Gateway:
         self.arguments, self.prefix = list(arguments), list(prefix)
         self.environment = {**os.environ, "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1:exitcode=99",
                             # A process that ends at once, on purpose, joins nobody.
-                            "TSAN_OPTIONS": "report_thread_leaks=0:exitcode=99",
+                            "TSAN_OPTIONS": f"report_thread_leaks=0:exitcode=99:suppressions={SUPPRESSIONS}",
                             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
                             **(environment or {})}
         # A test that counts what reaches the provider says itself when answers are to be remembered.
