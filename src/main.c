@@ -15,7 +15,7 @@
 #include "gateway_keys.h"
 #include "gateway_shared.h"
 #include "command/key_command.h"
-#include "link/curl_loop.h"
+#include "link/transfer.h"
 #include "command/log_command.h"
 #include "record/journal.h"
 #include "record/redact.h"
@@ -435,7 +435,7 @@ int main(int argc, char **argv)
     } else if (r == 0 && arguments.version) {
         puts("embergate " EMBERGATE_VERSION);
     } else if (r == 0) {
-        curl_loop_global_init();
+        transfer_global_init();
         r = configure_and_serve(&arguments);
     }
     arguments_deinit(&arguments);

@@ -8,8 +8,8 @@
 #include "command/cache_table.h"
 #include "config/address.h"
 #include "json/json_doc.h"
-#include "link/curl_loop.h"
 #include "link/fetch.h"
+#include "link/transfer.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -270,7 +270,7 @@ static void ask(const struct cache_arguments *arguments, const struct config_add
     cache_arguments_target(arguments, &target);
     buffer_append_char(&target, '\0');
     fetch.path = target.data;
-    curl_loop_global_init();
+    transfer_global_init();
     if (fetch_ask(&fetch, &status, &body, &why) == 0)
         judge(arguments, name, status, buffer_bytes(&body), arena, out, errors);
     else

@@ -38,7 +38,7 @@ struct replay {
     uv_loop_t loop;
     uv_timer_t timer;
     uv_signal_t interrupt;
-    struct curl_loop *curl;
+    struct transfer_loop *transfers;
     struct transfer_target *target;
     struct bytes root;          /* the URL's own path */
     struct list open;
@@ -318,7 +318,7 @@ static bool aim(struct replay *replay, struct arena *arena, struct buffer *error
                                          .unix_path = place.unix_path, .api_key = bytes_of(replay->spec->key),
                                          .connect_ms = CONNECT_MS};
     replay->root = place.root;
-    replay->target = transfer_target_new(replay->curl, &spec);
+    replay->target = transfer_target_new(replay->transfers, &spec);
     if (!replay->target) {
         buffer_append_text(errors, "--to or the key holds characters that cannot be sent\n");
         return false;
@@ -343,8 +343,8 @@ static void replay_init(struct replay *replay)
     uv_timer_init(&replay->loop, &replay->timer);
     uv_signal_init(&replay->loop, &replay->interrupt);
     replay->interrupt.data = replay;
-    curl_loop_global_init();
-    replay->curl = curl_loop_new(&replay->loop, replay->spec->concurrency);
+    transfer_global_init();
+    replay->transfers = transfer_loop_new(&replay->loop, replay->spec->concurrency);
     list_init(&replay->open);
     log_line_init(&replay->line);
     json_doc_init(&replay->scratch, ANSWER_JSON_LIMITS);
@@ -356,7 +356,7 @@ static void replay_deinit(struct replay *replay)
         log_job_free(log_jobs_take(&replay->jobs));
     alloc_free(replay->jobs.heap);
     transfer_target_free(replay->target);
-    curl_loop_close(replay->curl, on_closed, replay);
+    transfer_loop_close(replay->transfers, on_closed, replay);
     uv_close((uv_handle_t *)&replay->timer, NULL);
     uv_close((uv_handle_t *)&replay->interrupt, NULL);
     uv_run(&replay->loop, UV_RUN_DEFAULT);

@@ -60,7 +60,7 @@ struct flow {
     bool admin;
 
     struct conn_context conns;
-    struct curl_loop *curl;
+    struct transfer_loop *transfers;
     struct upstream **upstreams;        /* by backend; NULL for an echo */
     struct catalog *catalog;
     struct health *health;
@@ -93,7 +93,7 @@ struct flow {
     struct list exchanges;              /* all of them */
     struct list ready;                  /* those to be run in this turn */
     bool news;                          /* something is to be run: exchanges, or audits */
-    uv_check_t before, after;           /* run them after the sockets were served, around libcurl's turn */
+    uv_check_t before, after;           /* run them after the sockets were served, around the transfers' turn */
     uv_idle_t idle;                     /* keeps the loop from sleeping while some are ready */
     uv_timer_t ticker;                  /* looks after silent streams */
 

@@ -9,7 +9,7 @@
 #include "flow/exchange.h"
 #include "flow/timing.h"
 #include "flow/variants.h"
-#include "link/curl_loop.h"
+#include "link/transfer.h"
 #include "record/journal.h"
 #include "record/redact.h"
 #include "record/series.h"
@@ -137,8 +137,8 @@ static void on_check(uv_check_t *check)
 
     if (flow->news)
         exchange_run_ready(flow);
-    if (flow->curl)
-        atomic_store_explicit(&flow->metrics->idle_handles, curl_loop_idle_handles(flow->curl), memory_order_relaxed);
+    if (flow->transfers)
+        atomic_store_explicit(&flow->metrics->idle_handles, transfer_loop_idle(flow->transfers), memory_order_relaxed);
     flush_soon(flow);
 }
 
@@ -211,11 +211,11 @@ static void reach_backends(struct flow *flow)
 {
     const struct config *config = flow->config;
 
-    flow->curl = curl_loop_new(flow->loop, IDLE_CONNECTIONS);
+    flow->transfers = transfer_loop_new(flow->loop, IDLE_CONNECTIONS);
     flow->upstreams = alloc_zeroed(config->backend_count * sizeof(struct upstream *));
     for (uint32_t i = 0; i < config->backend_count; i++)
         if (config->backends[i].kind != KIND_ECHO)
-            flow->upstreams[i] = upstream_new(flow->loop, flow->curl, &config->backends[i]);
+            flow->upstreams[i] = upstream_new(flow->loop, flow->transfers, &config->backends[i]);
     flow->catalog = catalog_new(config);
     flow->health = health_new(config->backend_count);
     flow->discovery = discovery_new(flow);
@@ -272,8 +272,8 @@ struct flow *flow_new(uv_loop_t *loop, struct flow_shared *shared, unsigned inde
     flow->flights.data = flow;
     memory_init(flow);
     limits_init(flow);
-    /* The check handle that is started last runs first: what was asked goes to libcurl before its turn, and what it
-     * reports in its turn is served right after. */
+    /* The check handle that is started last runs first: what was asked goes out in the turn of the transfers, and what
+     * they report in it is served right after. */
     uv_check_start(&flow->after, on_check);
     if (!admin)
         reach_backends(flow);
@@ -342,11 +342,11 @@ static void memory_closed(void *data)
     one_closed(data);
 }
 
-static void curl_closed(void *data)
+static void transfers_closed(void *data)
 {
     struct flow *flow = data;
 
-    flow->curl = NULL;
+    flow->transfers = NULL;
     one_closed(flow);
 }
 
@@ -366,9 +366,9 @@ void flow_close(struct flow *flow, void (*closed)(void *data), void *data)
     for (uint32_t i = 0; flow->upstreams && i < flow->config->backend_count; i++)
         upstream_free(flow->upstreams[i]);
     flow->upstreams = alloc_free(flow->upstreams);
-    if (flow->curl) {
+    if (flow->transfers) {
         flow->closing++;
-        curl_loop_close(flow->curl, curl_closed, flow);
+        transfer_loop_close(flow->transfers, transfers_closed, flow);
     }
     uv_close((uv_handle_t *)&flow->before, handle_closed);
     uv_close((uv_handle_t *)&flow->after, handle_closed);

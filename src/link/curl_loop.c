@@ -34,7 +34,7 @@ struct curl_socket {
     int wish;    /* what libcurl waits for: UV_READABLE, UV_WRITABLE; 0: dormant */
     int watched; /* what the poll handle is registered for */
     bool paused; /* dormant because its transfer is */
-    struct transfer *opener;
+    struct curl_transfer *opener;
 };
 
 /* Mostly of nothing. */
@@ -67,16 +67,16 @@ static void bury_doomed(struct curl_loop *loop)
     struct list *node;
 
     while ((node = list_first(&loop->doomed)))
-        transfer_bury(LIST_ENTRY(node, struct transfer, node));
+        curl_transfer_bury(LIST_ENTRY(node, struct curl_transfer, node));
 }
 
 /* NULL for a handle that libcurl made for itself. */
-static struct transfer *transfer_of(CURL *easy)
+static struct curl_transfer *transfer_of(CURL *easy)
 {
     char *transfer = NULL;
 
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
-    return (struct transfer *)(void *)transfer;
+    return (struct curl_transfer *)(void *)transfer;
 }
 
 /* Which transfers are over? Any may be, not only the one whose socket woke us. */
@@ -89,7 +89,7 @@ static void collect_finished(struct curl_loop *loop)
         CURLcode code = message->data.result;
 
         if (message->msg == CURLMSG_DONE)
-            transfer_finish(transfer_of(message->easy_handle), code);
+            curl_transfer_finish(transfer_of(message->easy_handle), code);
     }
 }
 
@@ -125,7 +125,7 @@ static void grow_table(struct curl_loop *loop, size_t needed)
 }
 
 /* NULL when the kernel will not watch it: then the transfer runs into its owner's deadline. */
-static struct curl_socket *socket_new(struct curl_loop *loop, curl_socket_t fd, struct transfer *opener)
+static struct curl_socket *socket_new(struct curl_loop *loop, curl_socket_t fd, struct curl_transfer *opener)
 {
     struct curl_socket *socket = ALLOC_NEW(struct curl_socket);
 
@@ -207,7 +207,7 @@ static int on_wish(CURL *easy, curl_socket_t fd, int what, void *data, void *unu
 {
     struct curl_loop *loop = data;
     struct curl_socket *socket = socket_at(loop, fd);
-    struct transfer *transfer = transfer_of(easy);
+    struct curl_transfer *transfer = transfer_of(easy);
 
     if (what == CURL_POLL_REMOVE) {
         if (socket) {
@@ -243,7 +243,7 @@ static void on_socket_closed(uv_handle_t *handle)
     handle_closed(loop);
 }
 
-void curl_loop_publish_socket(struct transfer *opener)
+void curl_loop_publish_socket(struct curl_transfer *opener)
 {
     if (opener->socket)
         opener->socket->opener = NULL;
@@ -275,7 +275,7 @@ void curl_loop_forget_socket(struct curl_loop *loop, curl_socket_t fd)
         socket_free(socket);
 }
 
-void curl_loop_remove(struct curl_loop *loop, struct transfer *transfer)
+void curl_loop_remove(struct curl_loop *loop, struct curl_transfer *transfer)
 {
     curl_multi_remove_handle(loop->multi, transfer->easy);
     if (transfer->socket)
@@ -294,7 +294,7 @@ static void begin_starting(struct curl_loop *loop)
     struct list *node;
 
     while ((node = list_first(&loop->starting)))
-        transfer_begin(LIST_ENTRY(node, struct transfer, node));
+        curl_transfer_begin(LIST_ENTRY(node, struct curl_transfer, node));
 }
 
 static void wake_resumed(struct curl_loop *loop)
@@ -302,11 +302,11 @@ static void wake_resumed(struct curl_loop *loop)
     struct list *node;
 
     while ((node = list_first(&loop->waking))) {
-        struct transfer *transfer = LIST_ENTRY(node, struct transfer, wake);
+        struct curl_transfer *transfer = LIST_ENTRY(node, struct curl_transfer, wake);
 
         list_remove(node);
         loop->inside = true;
-        transfer_wake(transfer);
+        curl_transfer_wake(transfer);
         loop->inside = false;
         bury_doomed(loop);
     }
@@ -323,7 +323,7 @@ static void report_finished(struct curl_loop *loop)
         list_append(&batch, node);
     }
     while ((node = list_first(&batch)))
-        transfer_report(LIST_ENTRY(node, struct transfer, node));
+        curl_transfer_report(LIST_ENTRY(node, struct curl_transfer, node));
 }
 
 static void turn(struct curl_loop *loop)

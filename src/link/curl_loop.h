@@ -1,5 +1,5 @@
 /*
- * libcurl's multi interface on a libuv loop. With transfer.[ch] the only door to libcurl.
+ * libcurl's multi interface on a libuv loop: the curl half of a transfer_loop, for link/ alone.
  *
  * Sockets stay registered between transfers (no epoll change per request); easy handles come from a free list; a timer
  * of 0 runs after the current batch of socket events; finished transfers are reported once per loop turn, never from

@@ -1,12 +1,13 @@
 /*
- * What the files around libcurl know of each other: curl_loop.c (sockets, timers, the turn), target.c (where requests
- * go), handle.c (easy handles), transfer.c (one request), outcome.c (how it ended).
+ * What the files around libcurl know of each other: curl_loop.c (sockets, timers, the turn), curl_target.c (where
+ * requests go), curl_handle.c (easy handles), curl_transfer.c (one request), curl_outcome.c (how it ended).
  */
 #pragma once
 
 #include "base/buffer.h"
 #include "base/list.h"
-#include "link/transfer.h"
+#include "link/curl_loop.h"
+#include "link/transfer_private.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -46,7 +47,8 @@ struct curl_loop {
 /* The header lists of a target. */
 enum { HEADERS_GET, HEADERS_ASK, HEADERS_ASK_STREAM, HEADERS_COUNT };
 
-struct transfer_target {
+struct curl_target {
+    struct transfer_target base;
     struct curl_loop *loop;
     struct list idle; /* transfers with a handle set up for this target; the last one in is the first one out */
     unsigned live;    /* transfers that are not idle */
@@ -62,21 +64,19 @@ struct transfer_target {
     uint32_t address_version, told_version;
 };
 
-enum transfer_state {
-    TRANSFER_IDLE,     /* on its target's free list */
-    TRANSFER_STARTING, /* libcurl does not know of it yet */
-    TRANSFER_RUNNING,  /* in the multi */
-    TRANSFER_FINISHED, /* out of the multi, the owner will be told */
-    TRANSFER_DOOMED,   /* cancelled, still in the multi */
+enum curl_transfer_state {
+    CURL_TRANSFER_IDLE,     /* on its target's free list */
+    CURL_TRANSFER_STARTING, /* libcurl does not know of it yet */
+    CURL_TRANSFER_RUNNING,  /* in the multi */
+    CURL_TRANSFER_FINISHED, /* out of the multi, the owner will be told */
+    CURL_TRANSFER_DOOMED,   /* cancelled, still in the multi */
 };
 
-struct transfer {
+struct curl_transfer {
+    struct transfer base;
     struct list node; /* in the list of its state; none while running */
     struct list wake; /* in loop->waking */
-    enum transfer_state state;
-    struct transfer_target *target;
-    const struct transfer_events *events;
-    void *data;
+    enum curl_transfer_state state;
 
     /* The handle, and what it was last told: what stays the same is not set again. */
     CURL *easy;
@@ -91,7 +91,7 @@ struct transfer {
     /* This request. */
     struct curl_socket *socket; /* the one it is connecting; NULL: none, or connected */
     bool opened;       /* it made a socket of its own */
-    bool asked;        /* the request went out, at `connected_at` */
+    bool asked;        /* the request went out */
     bool reused;       /* on a pooled connection */
     bool paused, held; /* the owner's wish; what libcurl was told */
     bool in_block;     /* between a status line and its blank line */
@@ -99,7 +99,6 @@ struct transfer {
     unsigned interim; /* 1xx answers so far */
     unsigned status;
     size_t header_bytes;
-    uint64_t connected_at, connected_us;
     int result;
 
     /* Header values worth keeping, cut when longer. */
@@ -108,33 +107,43 @@ struct transfer {
     char reason[CURL_ERROR_SIZE];
 };
 
+static inline struct curl_target *target_of(const struct curl_transfer *transfer)
+{
+    return LIST_ENTRY(transfer->base.target, struct curl_target, base);
+}
+
 /* Have turn() run before the loop sleeps. */
 void curl_loop_arm(struct curl_loop *loop);
 /* Take TRANSFER out of the multi, and with it what it left of an unfinished connection. */
-void curl_loop_remove(struct curl_loop *loop, struct transfer *transfer);
+void curl_loop_remove(struct curl_loop *loop, struct curl_transfer *transfer);
 /* CURLOPT_CLOSESOCKETFUNCTION; DATA is the curl_loop. */
 int curl_loop_close_socket(void *data, curl_socket_t fd);
 /* FD is a new socket: what is known under its number is gone. */
 void curl_loop_forget_socket(struct curl_loop *loop, curl_socket_t fd);
 /* OPENER's connection is made: from now on libcurl says when it closes it. */
-void curl_loop_publish_socket(struct transfer *opener);
+void curl_loop_publish_socket(struct curl_transfer *opener);
 
-/* handle.c: a transfer to fill, from the free list or new; and back, when it is in no list and not in the multi. */
-struct transfer *transfer_take(struct transfer_target *target);
-void transfer_give_back(struct transfer *transfer);
+/* curl_target.c: for the carrier (transfer_private.h). */
+struct transfer_target *curl_target_new(struct transfer_loop *loop, const struct transfer_target_spec *spec);
+void curl_target_free(struct transfer_target *target);
+void curl_target_resolved(struct transfer_target *target, const char *address);
+
+/* curl_handle.c: a transfer to fill, from the free list or new; and back, when it is in no list and no multi. */
+struct curl_transfer *curl_transfer_take(struct curl_target *target);
+void curl_transfer_give_back(struct curl_transfer *transfer);
 /* An idle one that is in no list. */
-void transfer_free(struct transfer *transfer);
+void curl_transfer_free(struct curl_transfer *transfer);
 /* The list for REQUEST: HEADERS, and in front of them what is this request's own. */
-struct curl_slist *transfer_own_headers(struct transfer *transfer, const struct transfer_request *request,
-                                        struct curl_slist *headers);
-void transfer_set_callbacks(struct transfer *transfer);
+struct curl_slist *curl_transfer_own_headers(struct curl_transfer *transfer, const struct transfer_request *request,
+                                             struct curl_slist *headers);
+void curl_transfer_set_callbacks(struct curl_transfer *transfer);
 
-/* outcome.c: sets `result`, and `reason` unless it is 0. */
-void transfer_judge(struct transfer *transfer, CURLcode code);
+/* curl_outcome.c: sets `result`, and `reason` unless it is 0. */
+void curl_transfer_judge(struct curl_transfer *transfer, CURLcode code);
 
 /* For turn() and whoever called libcurl. */
-void transfer_begin(struct transfer *transfer);
-void transfer_wake(struct transfer *transfer);
-void transfer_bury(struct transfer *transfer);
-void transfer_finish(struct transfer *transfer, CURLcode code);
-void transfer_report(struct transfer *transfer);
+void curl_transfer_begin(struct curl_transfer *transfer);
+void curl_transfer_wake(struct curl_transfer *transfer);
+void curl_transfer_bury(struct curl_transfer *transfer);
+void curl_transfer_finish(struct curl_transfer *transfer, CURLcode code);
+void curl_transfer_report(struct curl_transfer *transfer);

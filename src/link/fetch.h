@@ -17,6 +17,6 @@ struct fetch {
 };
 
 /* Ask, within FETCH_LIMIT_MS. 0 with *RET_STATUS and at most FETCH_BODY_MAX bytes appended to BODY; else -EFBIG, -EIO,
- * -ETIMEDOUT or -ECONNREFUSED (it cannot be reached), with a clause about it appended to WHY. curl_loop_global_init()
+ * -ETIMEDOUT or -ECONNREFUSED (it cannot be reached), with a clause about it appended to WHY. transfer_global_init()
  * comes first. */
 int fetch_ask(const struct fetch *fetch, unsigned *ret_status, struct buffer *body, struct buffer *why);

@@ -1,412 +1,162 @@
 /*
- * One request on one easy handle, which is told only what differs from its last one.
- *
- * No silent replay: when a pooled connection dies before the first byte of its answer, libcurl opens another and sends
- * the request again, POST or not, and no option forbids it. But it announces each sending by
- * CURLOPT_PREREQFUNCTION, the second one too: that one is refused there, and already the new socket for it is
- * (CURLOPT_OPENSOCKETFUNCTION). So the body can be given as POSTFIELDS and leaves with the head in one send, which the
- * other way (READFUNCTION without a seek function) costs.
- *
- * The owner may cancel from anywhere. Outside of libcurl the handle leaves the multi at once; inside, the transfer is
- * doomed: callbacks refuse, and it is taken out when libcurl returns.
+ * Who carries what: the front of the two carriers. A loop has the half of a carrier only once a target needs it, so a
+ * gateway with plain upstreams alone has no multi.
  */
-#include "link/curl_private.h"
+#include "link/transfer_private.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
+#include "link/curl_loop.h"
+#include "link/http1_loop.h"
+#include "link/resolve.h"
 
-#include <assert.h>
-#include <netinet/in.h>
-#include <stdio.h>
-#include <sys/socket.h>
+#include <string.h>
 
-enum {
-    HEADER_LIMIT = 64 << 10,
-    INTERIM_LIMIT = 10,
-    RECEIVE_BUFFER = 64 << 10, /* what an upstream can push at a stalled reader, in the kernel */
-};
-
-/* --- the answer's head ----------------------------------------------------------------------------------------- */
-
-/* End the transfer as TRANSFER_E_BAD; for callbacks to return. */
-static size_t refuse(struct transfer *transfer, const char *why)
+void transfer_global_init(void)
 {
-    transfer->result = TRANSFER_E_BAD;
-    snprintf(transfer->reason, sizeof(transfer->reason), "%s", why);
-    return 0;
+    curl_loop_global_init();
 }
 
-static unsigned status_of(struct bytes line)
-{
-    const char *space = memchr(line.data, ' ', line.size);
-    size_t at = space ? (size_t)(space - line.data) + 1 : line.size;
-    unsigned status = 0;
+/* --- loops ----------------------------------------------------------------------------------------------------- */
 
-    for (int digit = 0; digit < 3 && at < line.size; digit++, at++)
-        status = status * 10 + ((unsigned char)line.data[at] - '0') % 10;
-    return status;
+struct transfer_loop *transfer_loop_new(uv_loop_t *uv, unsigned idle_connections)
+{
+    struct transfer_loop *loop = ALLOC_NEW(struct transfer_loop);
+
+    loop->uv = uv;
+    loop->idle_limit = idle_connections;
+    uv_timer_init(uv, &loop->end);
+    loop->end.data = loop;
+    return loop;
 }
 
-/* The headers an owner is told of. */
-static void keep_header(struct transfer *transfer, struct bytes line)
+static void part_closed(void *data)
 {
-    struct {
-        struct bytes name;
-        char *place;
-        size_t size;
-    } wanted[] = {
-        {BYTES("content-type:"), transfer->content_type, sizeof(transfer->content_type)},
-        {BYTES("content-encoding:"), transfer->content_encoding, sizeof(transfer->content_encoding)},
-        {BYTES("retry-after:"), transfer->retry_after, sizeof(transfer->retry_after)},
-    };
-    char first = (char)(line.data[0] | 0x20);
+    struct transfer_loop *loop = data;
 
-    if (first != 'c' && first != 'r')
+    if (--loop->open > 0)
         return;
-    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
-        struct bytes name = wanted[i].name, value;
-
-        if (line.size < name.size || !bytes_equal_nocase((struct bytes){line.data, name.size}, name))
-            continue;
-        value = bytes_skip(line, name.size);
-        while (value.size && (value.data[value.size - 1] == '\n' || value.data[value.size - 1] == '\r'))
-            value.size--;
-        value = bytes_trim(value);
-        if (value.size > wanted[i].size)
-            value.size = wanted[i].size;
-        memcpy(wanted[i].place, value.data, value.size);
-        transfer->kept[i] = (unsigned char)value.size;
-    }
+    loop->closed(loop->closed_data);
+    alloc_free(loop);
 }
 
-static size_t end_of_head(struct transfer *transfer)
+static void on_end_closed(uv_handle_t *handle)
 {
-    struct transfer_head head = {
-        .status = transfer->status,
-        .content_type = {transfer->content_type, transfer->kept[0]},
-        .content_encoding = {transfer->content_encoding, transfer->kept[1]},
-        .retry_after = {transfer->retry_after, transfer->kept[2]},
-    };
-
-    transfer->in_block = false;
-    if (head.status == 101)
-        return refuse(transfer, "the upstream switched protocols");
-    if (head.status < 200) {
-        if (++transfer->interim > INTERIM_LIMIT)
-            return refuse(transfer, "too many interim answers");
-        return 1;
-    }
-    transfer->head_given = true;
-    transfer->events->head(transfer->data, &head);
-    return transfer->state == TRANSFER_RUNNING;
+    part_closed(handle->data);
 }
 
-/* CURLOPT_HEADERFUNCTION: one line a call; answers with 1xx first, trailers at the end. */
-static size_t on_header(char *text, size_t one, size_t size, void *data)
+void transfer_loop_close(struct transfer_loop *loop, void (*closed)(void *data), void *data)
 {
-    struct transfer *transfer = data;
-    struct bytes line = {text, size};
-
-    if (transfer->state != TRANSFER_RUNNING)
-        return 0;
-    transfer->header_bytes += size;
-    if (transfer->header_bytes > HEADER_LIMIT)
-        return refuse(transfer, "the answer's headers are too large");
-    if (transfer->head_given || size == 0)
-        return size;
-    if (!transfer->in_block) {
-        transfer->in_block = true;
-        transfer->status = status_of(line);
-        memset(transfer->kept, 0, sizeof(transfer->kept));
-        return size;
-    }
-    if (text[0] == '\r' || text[0] == '\n')
-        return end_of_head(transfer) ? size : 0;
-    keep_header(transfer, line);
-    return size;
+    loop->closed = closed;
+    loop->closed_data = data;
+    loop->open = 1u + (loop->curl != NULL) + (loop->http1 != NULL);
+    if (loop->curl)
+        curl_loop_close(loop->curl, part_closed, loop);
+    if (loop->http1)
+        http1_loop_close(loop->http1, part_closed, loop);
+    uv_close((uv_handle_t *)&loop->end, on_end_closed);
 }
 
-/* --- libcurl's other calls ------------------------------------------------------------------------------------- */
-
-static void apply_pause(struct transfer *transfer)
+unsigned transfer_loop_idle(const struct transfer_loop *loop)
 {
-    /* Both directions: pausing only one makes libcurl run the handle once more, which reads. It fails while there is
-     * no connection; on_body() comes back to it. */
-    transfer->held = curl_easy_pause(transfer->easy, CURLPAUSE_ALL) == CURLE_OK;
+    return (loop->curl ? curl_loop_idle_handles(loop->curl) : 0) + (loop->http1 ? http1_loop_idle(loop->http1) : 0);
 }
 
-/* CURLOPT_WRITEFUNCTION */
-static size_t on_body(char *text, size_t one, size_t size, void *data)
+/* --- targets --------------------------------------------------------------------------------------------------- */
+
+static bool is_plain(struct bytes text)
 {
-    struct transfer *transfer = data;
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
 
-    if (transfer->state != TRANSFER_RUNNING)
-        return 0;
-    if (transfer->paused && !transfer->held)
-        apply_pause(transfer);
-    transfer->events->body(transfer->data, (struct bytes){text, size});
-    return transfer->state == TRANSFER_RUNNING ? size : 0;
-}
-
-/* CURLOPT_PREREQFUNCTION: libcurl is about to send the request. */
-static int on_request(void *data, char *remote, char *local, int remote_port, int local_port)
-{
-    struct transfer *transfer = data;
-    struct transfer_target *target = transfer->target;
-
-    curl_loop_publish_socket(transfer);
-    if (transfer->asked || transfer->state != TRANSFER_RUNNING)
-        return CURL_PREREQFUNC_ABORT;
-    transfer->asked = true;
-    transfer->reused = !transfer->opened;
-    transfer->connected_at = uv_now(target->loop->uv);
-    transfer->connected_us = clock_us();
-    if (transfer->resolve)
-        target->told_version = transfer->address_version;
-    return CURL_PREREQFUNC_OK;
-}
-
-/* CURLOPT_OPENSOCKETFUNCTION */
-static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    struct transfer *transfer = data;
-    int size = RECEIVE_BUFFER;
-    int fd;
-
-    if (transfer->asked)
-        return CURL_SOCKET_BAD;
-    transfer->opened = true;
-    fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
-    if (fd < 0)
-        return CURL_SOCKET_BAD;
-    curl_loop_forget_socket(transfer->target->loop, fd);
-    if (address->family != AF_UNIX)
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-    return fd;
-}
-
-/* --- for the handle and the loop ------------------------------------------------------------------------------- */
-
-void transfer_set_callbacks(struct transfer *transfer)
-{
-    CURL *easy = transfer->easy;
-
-    SET(easy, CURLOPT_PRIVATE, (void *)transfer);
-    SET(easy, CURLOPT_ERRORBUFFER, transfer->reason);
-    SET(easy, CURLOPT_HEADERFUNCTION, on_header);
-    SET(easy, CURLOPT_HEADERDATA, (void *)transfer);
-    SET(easy, CURLOPT_WRITEFUNCTION, on_body);
-    SET(easy, CURLOPT_WRITEDATA, (void *)transfer);
-    SET(easy, CURLOPT_PREREQFUNCTION, on_request);
-    SET(easy, CURLOPT_PREREQDATA, (void *)transfer);
-    SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-    SET(easy, CURLOPT_OPENSOCKETDATA, (void *)transfer);
-    /* Outlives the handle in the connection, so it belongs to the loop. */
-    SET(easy, CURLOPT_CLOSESOCKETFUNCTION, curl_loop_close_socket);
-    SET(easy, CURLOPT_CLOSESOCKETDATA, (void *)transfer->target->loop);
-}
-
-void transfer_begin(struct transfer *transfer)
-{
-    struct curl_loop *loop = transfer->target->loop;
-
-    list_remove(&transfer->node);
-    transfer->state = TRANSFER_RUNNING;
-    /* libcurl counts connections in use as well; what we mean is how many unused ones it keeps. */
-    curl_multi_setopt(loop->multi, CURLMOPT_MAXCONNECTS, (long)loop->running + (long)loop->idle_limit);
-    if (curl_multi_add_handle(loop->multi, transfer->easy) != CURLM_OK)
-        transfer_finish(transfer, CURLE_FAILED_INIT);
-}
-
-void transfer_wake(struct transfer *transfer)
-{
-    CURLcode code;
-
-    transfer->held = false;
-    code = curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
-    if (code != CURLE_OK && transfer->state == TRANSFER_RUNNING)
-        transfer_finish(transfer, code);
-}
-
-void transfer_bury(struct transfer *transfer)
-{
-    list_remove(&transfer->node);
-    curl_loop_remove(transfer->target->loop, transfer);
-    transfer_give_back(transfer);
-}
-
-void transfer_finish(struct transfer *transfer, CURLcode code)
-{
-    struct curl_loop *loop = transfer->target->loop;
-
-    curl_loop_remove(loop, transfer);
-    list_remove(&transfer->wake);
-    transfer_judge(transfer, code);
-    transfer->state = TRANSFER_FINISHED;
-    list_append(&loop->finished, &transfer->node);
-    curl_loop_arm(loop);
-}
-
-void transfer_report(struct transfer *transfer)
-{
-    const struct transfer_events *events = transfer->events;
-    void *data = transfer->data;
-    int result = transfer->result;
-    char reason[CURL_ERROR_SIZE];
-
-    reason[0] = '\0';
-    if (result)
-        memcpy(reason, transfer->reason, sizeof(reason));
-    list_remove(&transfer->node);
-    transfer_give_back(transfer);
-    events->done(data, result, reason);
-}
-
-/* --- for the owner --------------------------------------------------------------------------------------------- */
-
-/* libcurl sends the path as it is: a line end in it would begin a header. */
-static bool set_path(struct transfer *transfer, struct bytes path)
-{
-    if (transfer->path.size == path.size + 1 && memcmp(transfer->path.data, path.data, path.size) == 0)
-        return true;
-    for (size_t i = 0; i < path.size; i++)
-        if ((unsigned char)path.data[i] <= 0x20 || path.data[i] == 0x7f)
+        if (byte < 0x20 || byte == 0x7f)
             return false;
-    transfer->path.size = 0;
-    buffer_append(&transfer->path, path);
-    buffer_append_char(&transfer->path, '\0');
-    SET(transfer->easy, CURLOPT_REQUEST_TARGET, transfer->path.data);
-    return path.size > 0;
+    }
+    return true;
 }
 
-static void set_method(struct transfer *transfer, const struct transfer_request *request)
+/* Only what a host may consist of: in a URL another byte would mean something else. */
+static bool is_host(struct bytes host)
 {
-    struct bytes body = request->body.size ? request->body : BYTES("");
+    for (size_t i = 0; i < host.size; i++) {
+        char byte = host.data[i];
+        bool letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9');
 
-    if (request->get && !transfer->is_get)
-        SET(transfer->easy, CURLOPT_HTTPGET, 1L);
-    transfer->is_get = request->get;
-    if (request->get)
-        return;
-    SET(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.size);
-    SET(transfer->easy, CURLOPT_POSTFIELDS, body.data);
+        if (!letter && (byte == '\0' || !strchr(".-_:", byte)))
+            return false;
+    }
+    return true;
 }
 
-static void set_headers(struct transfer *transfer, const struct transfer_request *request)
+static bool is_good(const struct transfer_target_spec *spec)
 {
-    int kind = request->get ? HEADERS_GET : request->event_stream ? HEADERS_ASK_STREAM : HEADERS_ASK;
-    struct curl_slist *headers = transfer->target->headers[kind];
-
-    if (request->key.size || request->traceparent.size)
-        headers = transfer_own_headers(transfer, request, headers);
-    if (headers != transfer->headers)
-        SET(transfer->easy, CURLOPT_HTTPHEADER, headers);
-    transfer->headers = headers;
+    if (!is_host(spec->host) || !is_plain(spec->unix_path) || !is_plain(spec->api_key) || !is_plain(spec->ca_file))
+        return false;
+    return spec->host.size > 0 || spec->unix_path.size > 0;
 }
 
-/* Tell the multi's cache of names, if this address is news to it. */
-static void set_address(struct transfer *transfer)
+struct transfer_target *transfer_target_new_by(const struct transfer_carrier *carrier, struct transfer_loop *loop,
+                                               const struct transfer_target_spec *spec)
 {
-    struct transfer_target *target = transfer->target;
-    struct buffer entry;
+    struct transfer_target *target;
 
-    if (!target->lookup || target->told_version == target->address_version)
-        return;
-    buffer_init(&entry);
-    buffer_printf(&entry, strchr(target->address, ':') ? "%s:[%s]" : "%s:%s", target->lookup, target->address);
-    buffer_append_char(&entry, '\0');
-    transfer->resolve = curl_slist_append(NULL, entry.data);
-    assert(transfer->resolve);
-    buffer_deinit(&entry);
-    transfer->address_version = target->address_version;
-    SET(transfer->easy, CURLOPT_RESOLVE, transfer->resolve);
+    if (!is_good(spec))
+        return NULL;
+    if (carrier == &transfer_by_curl && !loop->curl)
+        loop->curl = curl_loop_new(loop->uv, loop->idle_limit);
+    if (carrier == &transfer_by_http1 && !loop->http1)
+        loop->http1 = http1_loop_new(loop->uv, loop->idle_limit);
+    target = carrier->target_new(loop, spec);
+    if (target)
+        target->carrier = carrier;
+    return target;
 }
 
-static void forget_last_request(struct transfer *transfer)
+struct transfer_target *transfer_target_new(struct transfer_loop *loop, const struct transfer_target_spec *spec)
 {
-    transfer->opened = transfer->asked = transfer->reused = false;
-    transfer->paused = transfer->held = false;
-    transfer->in_block = transfer->head_given = false;
-    transfer->interim = transfer->status = 0;
-    transfer->header_bytes = 0;
-    transfer->connected_at = transfer->connected_us = 0;
-    transfer->result = 0;
-    transfer->reason[0] = '\0';
+    return transfer_target_new_by(spec->tls ? &transfer_by_curl : &transfer_by_http1, loop, spec);
 }
+
+struct transfer_target *transfer_target_free(struct transfer_target *target)
+{
+    if (target)
+        target->carrier->target_free(target);
+    return NULL;
+}
+
+void transfer_target_resolved(struct transfer_target *target, const char *address)
+{
+    if (resolve_is_literal(bytes_of(address)))
+        target->carrier->target_resolved(target, address);
+}
+
+/* --- transfers ------------------------------------------------------------------------------------------------- */
 
 struct transfer *transfer_start(struct transfer_target *target, const struct transfer_request *request,
                                 const struct transfer_events *events, void *data)
 {
-    struct transfer *transfer = transfer_take(target);
-
-    forget_last_request(transfer);
-    transfer->events = events;
-    transfer->data = data;
-    if (target->lookup && target->address[0] == '\0') {
-        transfer_finish(transfer, CURLE_COULDNT_RESOLVE_HOST);
-        return transfer;
-    }
-    if (!set_path(transfer, request->path)) {
-        refuse(transfer, "not a path");
-        transfer_finish(transfer, CURLE_URL_MALFORMAT);
-        return transfer;
-    }
-    set_method(transfer, request);
-    set_headers(transfer, request);
-    set_address(transfer);
-    if (request->fresh != transfer->is_fresh)
-        SET(transfer->easy, CURLOPT_FRESH_CONNECT, (long)request->fresh);
-    transfer->is_fresh = request->fresh;
-    transfer->state = TRANSFER_STARTING;
-    list_append(&target->loop->starting, &transfer->node);
-    curl_loop_arm(target->loop);
-    return transfer;
+    return target->carrier->start(target, request, events, data);
 }
 
 struct transfer *transfer_cancel(struct transfer *transfer)
 {
-    struct curl_loop *loop;
-
-    if (!transfer)
-        return NULL;
-    loop = transfer->target->loop;
-    list_remove(&transfer->wake);
-    list_remove(&transfer->node);
-    if (transfer->state == TRANSFER_RUNNING && loop->inside) {
-        transfer->state = TRANSFER_DOOMED;
-        list_append(&loop->doomed, &transfer->node);
-        return NULL;
-    }
-    if (transfer->state == TRANSFER_RUNNING)
-        curl_loop_remove(loop, transfer);
-    transfer_give_back(transfer);
+    if (transfer)
+        transfer->target->carrier->cancel(transfer);
     return NULL;
 }
 
 void transfer_pause(struct transfer *transfer)
 {
-    if (transfer->paused)
-        return;
-    transfer->paused = true;
-    list_remove(&transfer->wake);
-    if (transfer->state == TRANSFER_RUNNING && !transfer->held)
-        apply_pause(transfer);
+    transfer->target->carrier->pause(transfer);
 }
 
 void transfer_resume(struct transfer *transfer)
 {
-    if (!transfer->paused)
-        return;
-    transfer->paused = false;
-    if (!transfer->held)
-        return;
-    list_append(&transfer->target->loop->waking, &transfer->wake);
-    curl_loop_arm(transfer->target->loop);
+    transfer->target->carrier->resume(transfer);
 }
 
 bool transfer_connected(const struct transfer *transfer)
 {
-    return transfer->asked;
+    return transfer->connected_us != 0;
 }
 
 uint64_t transfer_connected_at(const struct transfer *transfer)

@@ -33,7 +33,7 @@ struct collector {
     void (*done)(void *data, uint64_t lost);
     void *data;
 
-    struct curl_loop *curl;
+    struct transfer_loop *transfers;
     struct transfer_target *target; /* NULL: what is configured cannot be asked */
     struct resolver *resolver;      /* NULL: the host is an address, or a path */
 
@@ -332,8 +332,8 @@ struct collector *collector_new(uv_loop_t *loop, const struct config_tracing *co
     collector->config = config;
     collector->done = done;
     collector->data = data;
-    collector->curl = curl_loop_new(loop, 1);
-    collector->target = transfer_target_new(collector->curl, &spec);
+    collector->transfers = transfer_loop_new(loop, 1);
+    collector->target = transfer_target_new(collector->transfers, &spec);
     if (config->unix_path.size == 0 && !resolve_is_literal(config->host))
         collector->resolver = resolver_new(loop, config->host, ADDRESS_MS);
     uv_timer_init(loop, &collector->clock);
@@ -365,6 +365,6 @@ void collector_close(struct collector *collector, void (*closed)(void *data), vo
     collector->handles = 2;
     resolver_free(collector->resolver);
     transfer_target_free(collector->target);
-    curl_loop_close(collector->curl, release, collector);
+    transfer_loop_close(collector->transfers, release, collector);
     uv_close((uv_handle_t *)&collector->clock, on_clock_closed);
 }

@@ -50,7 +50,7 @@
     X(limits_closed_total, "counter", "Of these: refused")                                                   \
     X(limits_local_total, "counter", "Of these: decided by the local share")                                 \
     X(limits_dropped_total, "counter", "Settlements that Redis was never told")                              \
-    X(idle_handles, "gauge", "Easy handles on the free lists")
+    X(idle_handles, "gauge", "What waits to be used again: plain connections to upstreams, easy handles of libcurl")
 
 struct metrics {
 #define METRICS_MEMBER(name, kind, help) _Atomic int64_t name;

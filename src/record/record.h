@@ -57,7 +57,7 @@ struct record {
     uint64_t auth_us, body_us, parse_us, limit_us, claim_us, queue_us, connect_us, first_byte_us, answer_us;
     uint64_t first_token_us;    /* from the request's head to the answer's first byte */
     uint64_t gap_p50_us, gap_p99_us, gap_max_us;        /* between events, as the client got them */
-    uint64_t lag_us;            /* the longest that bytes were in here, from libcurl's turn to the client's socket */
+    uint64_t lag_us;            /* the longest that bytes were in here, from the upstream's socket to the client's */
     uint64_t queue_position;
     bool degraded;              /* shared limits were decided without Redis */
     struct bytes request_hash, answer_hash;     /* SHA-256, hex */

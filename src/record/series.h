@@ -24,7 +24,7 @@ enum series_histogram {
     SERIES_FIRST_TOKEN,     /* gen_ai_server_time_to_first_token_seconds; streams */
     SERIES_GAP,             /* gen_ai_server_time_per_output_token_seconds; between two events of a stream */
     SERIES_OVERHEAD,        /* embergate_overhead_seconds: in here, without the backend and without queues */
-    SERIES_LAG,             /* embergate_relay_lag_seconds: from libcurl to the client, worst of a stream */
+    SERIES_LAG,             /* embergate_relay_lag_seconds: from the upstream to the client, worst of a stream */
     SERIES_INPUT_TOKENS,    /* gen_ai_client_token_usage, gen_ai_token_type input */
     SERIES_OUTPUT_TOKENS,
     SERIES_HISTOGRAMS,

@@ -310,7 +310,7 @@ void call_resume(struct call *call)
 
 /* --- a backend --------------------------------------------------------------------------------------------------- */
 
-struct upstream *upstream_new(uv_loop_t *loop, struct curl_loop *curl, const struct config_backend *backend)
+struct upstream *upstream_new(uv_loop_t *loop, struct transfer_loop *transfers, const struct config_backend *backend)
 {
     struct transfer_target_spec spec = {
         .tls = backend->tls,
@@ -321,7 +321,7 @@ struct upstream *upstream_new(uv_loop_t *loop, struct curl_loop *curl, const str
         .ca_file = backend->ca_file,
         .connect_ms = backend->timeouts.connect,
     };
-    struct transfer_target *target = transfer_target_new(curl, &spec);
+    struct transfer_target *target = transfer_target_new(transfers, &spec);
     struct upstream *upstream;
 
     if (!target)

@@ -12,7 +12,7 @@
 struct upstream;
 
 /* NULL when a host, key or path of BACKEND holds a byte that may not be there. */
-struct upstream *upstream_new(uv_loop_t *loop, struct curl_loop *curl, const struct config_backend *backend);
+struct upstream *upstream_new(uv_loop_t *loop, struct transfer_loop *transfers, const struct config_backend *backend);
 struct upstream *upstream_free(struct upstream *upstream);
 const struct config_backend *upstream_backend(const struct upstream *upstream);
 

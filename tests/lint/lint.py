@@ -27,8 +27,8 @@ ORDER = [{"base"}, {"json", "link"}, {"config", "chat"}, {"dialect"},
 PLACE = {name: place for place, names in enumerate(ORDER) for name in names}
 
 DOORS = {
-    r"curl/": ["link/curl_loop", "link/curl_private", "link/fetch", "link/handle", "link/transfer", "link/target", "link/outcome"],
-    r"llhttp": ["entry/http_in", "entry/http_rules", "entry/http_filter"],
+    r"curl/": ["link/curl_", "link/fetch"],
+    r"llhttp": ["entry/http_in", "entry/http_rules", "entry/http_filter", "link/http1_answer"],
     r"yajl/": ["json/json_doc", "json/json_read"],
     r"(cyaml|yaml)": ["config/"],
     r"hiredis/": ["link/redis"],

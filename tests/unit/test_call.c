@@ -35,7 +35,7 @@ struct owner {
 
 struct world {
     uv_loop_t loop;
-    struct curl_loop *curl;
+    struct transfer_loop *transfers;
     struct server server;
     struct config_backend backend;
     struct upstream *upstream;
@@ -108,10 +108,10 @@ static void world_init(struct world *world, const char *host, const struct serve
     memset(world, 0, sizeof(*world));
     uv_loop_init(&world->loop);
     server_init(&world->server, &world->loop, replies, count);
-    world->curl = curl_loop_new(&world->loop, 16);
+    world->transfers = transfer_loop_new(&world->loop, 16);
     world->backend = (struct config_backend){.host = bytes_of(host), .port = world->server.port,
                                              .timeouts = {.connect = 2000}};
-    world->upstream = upstream_new(&world->loop, world->curl, &world->backend);
+    world->upstream = upstream_new(&world->loop, world->transfers, &world->backend);
     assert_ptr_equal(upstream_backend(world->upstream), &world->backend);
 }
 
@@ -125,7 +125,7 @@ static void on_closed(void *data)
 static void world_deinit(struct world *world)
 {
     upstream_free(world->upstream);
-    curl_loop_close(world->curl, on_closed, &world->closed);
+    transfer_loop_close(world->transfers, on_closed, &world->closed);
     server_deinit(&world->server);
     assert_int_equal(uv_run(&world->loop, UV_RUN_DEFAULT), 0);
     assert_true(world->closed);
@@ -335,7 +335,7 @@ static void connecting_has_its_time(void **state)
     world_init(&world, "127.0.0.1", replies, 1);
     upstream_free(world.upstream);
     world.backend.port = ntohs(address.sin_port);
-    world.upstream = upstream_new(&world.loop, world.curl, &world.backend);
+    world.upstream = upstream_new(&world.loop, world.transfers, &world.backend);
     request.timeouts.connect = 150;
     request.timeouts.first_byte = 50; /* begins only when connected */
     for (int round = 0; round < 2; round++) {
@@ -420,6 +420,6 @@ int main(int count, char **words)
     if (count > 1)
         cmocka_set_test_filter(words[1]);
     signal(SIGPIPE, SIG_IGN);
-    curl_loop_global_init();
+    transfer_global_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 /*
  * One small request: over TCP and a unix socket, and every way it can fail.
  */
-#include "link/curl_loop.h"
 #include "link/fetch.h"
+#include "link/transfer.h"
 #include "one_answer.h"
 
 #include <errno.h>
@@ -126,6 +126,6 @@ int main(void)
         cmocka_unit_test(nobody_there_is_told),
     };
 
-    curl_loop_global_init();
+    transfer_global_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

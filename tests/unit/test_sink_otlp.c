@@ -5,7 +5,7 @@
 #include "sink_world.h"
 
 #include "json/json_doc.h"
-#include "link/curl_loop.h"
+#include "link/transfer.h"
 #include "script_server.h"
 
 #include <errno.h>
@@ -388,6 +388,6 @@ int main(void)
     };
 
     signal(SIGPIPE, SIG_IGN);
-    curl_loop_global_init();
+    transfer_global_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

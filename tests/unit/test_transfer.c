@@ -1,5 +1,5 @@
 /*
- * One request through libcurl, against a server that does what servers should not do.
+ * One request, against a server that does what servers should not do.
  */
 #include "transfer_world.h"
 
@@ -62,7 +62,7 @@ static void requests_of_all_kinds_share_one_connection(void **state)
     }
     assert_int_equal(world.server.accepted, 1);
     assert_int_equal(world.server.requests, 9);
-    assert_int_equal(curl_loop_idle_handles(world.curl), 1);
+    assert_int_equal(transfer_loop_idle(world.transfers), 1);
     owner_deinit(&owner);
     world_deinit(&world);
 }
@@ -123,10 +123,9 @@ static void a_unix_socket_is_reached(void **state)
     snprintf(path, sizeof(path), "/tmp/embergate-test-%d.sock", (int)getpid());
     unlink(path);
     world_init(&world, replies, 1);
-    transfer_target_free(world.target);
     server_init_unix(&server, &world.loop, path, replies, 1);
     spec.unix_path = bytes_of(path);
-    world.target = transfer_target_new(world.curl, &spec);
+    use_target(&world, &spec);
     for (int round = 0; round < 3; round++) {
         ask_once(&world, &owner, &ask);
         assert_int_equal(owner.result, 0);
@@ -158,9 +157,9 @@ static void many_at_once(void **state)
         }
         assert_int_equal(world.server.requests, COUNT * (unsigned)(round + 1));
     }
-    /* 64 unused connections are kept, and 64 handles. */
+    /* 64 unused connections are kept, and 64 of libcurl's handles. */
     assert_in_range(world.server.accepted, COUNT, COUNT + 4 * (COUNT - 64));
-    assert_in_range(curl_loop_idle_handles(world.curl), 1, 64);
+    assert_in_range(transfer_loop_idle(world.transfers), 1, 64);
     world_deinit(&world);
 }
 
@@ -299,5 +298,6 @@ int main(int count, char **words)
         cmocka_unit_test(an_unasked_answer_is_nobodys),
     };
 
-    return run_transfer_tests(tests, ARRAY_SIZE(tests), count > 1 ? words[1] : NULL);
+    prepare_transfer_tests(count > 1 ? words[1] : NULL);
+    return run_transfer_tests(tests, ARRAY_SIZE(tests));
 }

@@ -81,13 +81,14 @@ static void names_are_given_not_looked_up(void **state)
     ask_once(&world, &owner, &ask);
     assert_int_equal(owner.result, TRANSFER_E_DNS);
     transfer_target_resolved(world.target, "127.0.0.1");
+    assert_int_equal(world.server.accepted, 0);
     owner.transfer = transfer_start(world.target, &ask, &events, &owner);
-    owner.transfer = transfer_cancel(owner.transfer); /* this one never told libcurl */
+    owner.transfer = transfer_cancel(owner.transfer); /* this one told nobody */
     for (int round = 0; round < 3; round++) {
         ask_once(&world, &owner, round == 1 ? &fresh : &ask);
         assert_int_equal(owner.result, 0);
     }
-    assert_int_equal(world.server.accepted, 2);
+    assert_int_equal(world.server.accepted, 2 + opened_at_once());
     transfer_target_resolved(world.target, "::1"); /* nobody listens there */
     ask_once(&world, &owner, &fresh);
     assert_int_equal(owner.result, TRANSFER_E_CONNECT);
@@ -117,7 +118,7 @@ static void nothing_is_smuggled(void **state)
 
     world_init(&world, replies, 1);
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-        assert_null(transfer_target_new(world.curl, &bad[i]));
+        assert_null(transfer_target_new_by(carrier, world.transfers, &bad[i]));
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
         struct transfer_request request = ask;
 
@@ -211,8 +212,7 @@ static void certificates_are_checked(void **state)
                                             .connect_ms = 3000,
                                             .ca_file = cases[i].trusted ? bytes_of(file) : BYTES_NONE};
 
-        transfer_target_free(world.target);
-        world.target = transfer_target_new(world.curl, &spec);
+        use_target(&world, &spec);
         transfer_target_resolved(world.target, "127.0.0.1");
         for (int round = 0; round < 3; round++) {
             struct owner owner = {0};
@@ -243,8 +243,7 @@ static void plain_text_is_no_tls(void **state)
 
     world_init(&world, replies, 1);
     spec.port = world.server.port;
-    transfer_target_free(world.target);
-    world.target = transfer_target_new(world.curl, &spec);
+    use_target(&world, &spec);
     begin(&owner, world.target, &ask);
     wait_for(&world, &world.server.accepted, 1);
     run_for(&world.loop, 10);
@@ -256,6 +255,40 @@ static void plain_text_is_no_tls(void **state)
     world_deinit(&world);
 }
 
+/* --- the loop -------------------------------------------------------------------------------------------------- */
+
+/* Whichever of its halves were made: none, one, both. */
+static void a_loop_closes_what_it_has(void **state)
+{
+    for (int kinds = 0; kinds < 4; kinds++) {
+        struct transfer_target_spec spec = {.host = BYTES("127.0.0.1"), .connect_ms = 100};
+        struct transfer_target *plain = NULL, *secured = NULL;
+        struct transfer_loop *transfers;
+        bool closed = false;
+        uv_loop_t loop;
+
+        uv_loop_init(&loop);
+        transfers = transfer_loop_new(&loop, 1);
+        if (kinds & 1)
+            plain = transfer_target_new(transfers, &spec);
+        spec.tls = true;
+        if (kinds & 2)
+            secured = transfer_target_new(transfers, &spec);
+        assert_true(!plain || plain->carrier == &transfer_by_http1);
+        assert_true(!secured || secured->carrier == &transfer_by_curl);
+        assert_int_equal(transfers->http1 != NULL, kinds & 1 ? 1 : 0);
+        assert_int_equal(transfers->curl != NULL, kinds & 2 ? 1 : 0);
+        assert_int_equal(transfer_loop_idle(transfers), 0);
+        assert_null(transfer_target_free(plain));
+        assert_null(transfer_target_free(secured));
+        transfer_loop_close(transfers, on_closed, &closed);
+        assert_false(closed);
+        assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+        assert_true(closed);
+        assert_int_equal(uv_loop_close(&loop), 0);
+    }
+}
+
 int main(int count, char **words)
 {
     static const struct CMUnitTest tests[] = {
@@ -263,9 +296,16 @@ int main(int count, char **words)
         cmocka_unit_test(a_full_backlog_is_a_connect_timeout),
         cmocka_unit_test(names_are_given_not_looked_up),
         cmocka_unit_test(nothing_is_smuggled),
+    };
+    static const struct CMUnitTest others[] = {
         cmocka_unit_test(certificates_are_checked),
         cmocka_unit_test(plain_text_is_no_tls),
+        cmocka_unit_test(a_loop_closes_what_it_has),
     };
+    int failed;
 
-    return run_transfer_tests(tests, ARRAY_SIZE(tests), count > 1 ? words[1] : NULL);
+    prepare_transfer_tests(count > 1 ? words[1] : NULL);
+    failed = run_transfer_tests(tests, ARRAY_SIZE(tests));
+    carrier = &transfer_by_curl;
+    return failed + cmocka_run_group_tests_name("transfer, TLS and the loop", others, NULL, NULL);
 }

@@ -1,10 +1,10 @@
 /*
  * What the tests of transfers share: an owner that notes what it is told and has habits, and a world with a loop, a
- * server and a target.
+ * server and a target. What can be asked of both carriers is.
  */
 #pragma once
 
-#include "link/transfer.h"
+#include "link/transfer_private.h"
 
 #include "base/alloc.h"
 #include "link/resolve.h"
@@ -46,11 +46,14 @@ struct owner {
 
 struct world {
     uv_loop_t loop;
-    struct curl_loop *curl;
+    struct transfer_loop *transfers;
     struct server server;
     struct transfer_target *target;
     bool closed;
 };
+
+/* Who carries the targets of this round's tests. */
+static const struct transfer_carrier *carrier;
 
 static const struct transfer_request ask = {.path = {"/v1/chat/completions", 20}, .body = {"{\"a\":1}", 7}};
 
@@ -137,6 +140,20 @@ static inline struct transfer_target_spec spec_of(const struct world *world)
         .host = BYTES("127.0.0.1"), .port = world->server.port, .api_key = BYTES("key"), .connect_ms = 2000};
 }
 
+/* Connections that a request opens which is cancelled right after its start: libcurl hears of it in the loop's turn. */
+static inline unsigned opened_at_once(void)
+{
+    return carrier == &transfer_by_curl ? 0 : 1;
+}
+
+/* In place of the one there is. */
+static inline void use_target(struct world *world, const struct transfer_target_spec *spec)
+{
+    transfer_target_free(world->target);
+    world->target = transfer_target_new_by(carrier, world->transfers, spec);
+    assert_non_null(world->target);
+}
+
 static inline void world_init(struct world *world, const struct server_reply *replies, size_t count)
 {
     struct transfer_target_spec spec;
@@ -144,10 +161,9 @@ static inline void world_init(struct world *world, const struct server_reply *re
     memset(world, 0, sizeof(*world));
     uv_loop_init(&world->loop);
     server_init(&world->server, &world->loop, replies, count);
-    world->curl = curl_loop_new(&world->loop, 64);
+    world->transfers = transfer_loop_new(&world->loop, 64);
     spec = spec_of(world);
-    world->target = transfer_target_new(world->curl, &spec);
-    assert_non_null(world->target);
+    use_target(world, &spec);
 }
 
 static inline void on_closed(void *data)
@@ -160,7 +176,7 @@ static inline void on_closed(void *data)
 static inline void world_deinit(struct world *world)
 {
     transfer_target_free(world->target);
-    curl_loop_close(world->curl, on_closed, &world->closed);
+    transfer_loop_close(world->transfers, on_closed, &world->closed);
     server_deinit(&world->server);
     assert_int_equal(uv_run(&world->loop, UV_RUN_DEFAULT), 0);
     assert_true(world->closed);
@@ -192,15 +208,29 @@ static inline void use_port(struct world *world, uint16_t port, const char *host
 {
     struct transfer_target_spec spec = {.host = bytes_of(host), .port = port, .connect_ms = 300};
 
-    transfer_target_free(world->target);
-    world->target = transfer_target_new(world->curl, &spec);
+    use_target(world, &spec);
 }
 
-static inline int run_transfer_tests(const struct CMUnitTest *tests, size_t count, const char *filter)
+static inline void prepare_transfer_tests(const char *filter)
 {
     if (filter)
         cmocka_set_test_filter(filter);
     signal(SIGPIPE, SIG_IGN);
-    curl_loop_global_init();
-    return _cmocka_run_group_tests("transfer", tests, count, NULL, NULL);
+    transfer_global_init();
+}
+
+/* Over each carrier. How many failed. */
+static inline int run_transfer_tests(const struct CMUnitTest *tests, size_t count)
+{
+    static const struct {
+        const char *name;
+        const struct transfer_carrier *carrier;
+    } rounds[] = {{"transfer, libcurl", &transfer_by_curl}, {"transfer, http1", &transfer_by_http1}};
+    int failed = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rounds); i++) {
+        carrier = rounds[i].carrier;
+        failed += _cmocka_run_group_tests(rounds[i].name, tests, count, NULL, NULL);
+    }
+    return failed;
 }

@@ -42,7 +42,7 @@ static int look_up(const struct meaning *table, size_t count, CURLcode code, int
     return otherwise;
 }
 
-static int result_of(const struct transfer *transfer, CURLcode code)
+static int result_of(const struct curl_transfer *transfer, CURLcode code)
 {
     if (transfer->result)
         return transfer->result;
@@ -56,7 +56,7 @@ static int result_of(const struct transfer *transfer, CURLcode code)
     return look_up(late, ARRAY_SIZE(late), code, TRANSFER_E_RESET);
 }
 
-static const char *reason_of(const struct transfer *transfer, CURLcode code)
+static const char *reason_of(const struct curl_transfer *transfer, CURLcode code)
 {
     if (transfer->result == TRANSFER_E_STALE)
         return "a kept connection was closed before an answer came";
@@ -66,7 +66,7 @@ static const char *reason_of(const struct transfer *transfer, CURLcode code)
 }
 
 /* One printable line, whatever the upstream wrote into it. */
-static void write_reason(struct transfer *transfer, CURLcode code)
+static void write_reason(struct curl_transfer *transfer, CURLcode code)
 {
     const char *reason = reason_of(transfer, code);
 
@@ -77,7 +77,7 @@ static void write_reason(struct transfer *transfer, CURLcode code)
             *at = *at == '\r' || *at == '\n' || *at == '\t' ? ' ' : '?';
 }
 
-void transfer_judge(struct transfer *transfer, CURLcode code)
+void curl_transfer_judge(struct curl_transfer *transfer, CURLcode code)
 {
     transfer->result = result_of(transfer, code);
     if (transfer->result)

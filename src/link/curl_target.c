@@ -8,30 +8,7 @@
 #include "link/resolve.h"
 
 #include <assert.h>
-
-static bool is_plain(struct bytes text)
-{
-    for (size_t i = 0; i < text.size; i++) {
-        unsigned char byte = (unsigned char)text.data[i];
-
-        if (byte < 0x20 || byte == 0x7f)
-            return false;
-    }
-    return true;
-}
-
-/* Only what a host may consist of: in a URL another byte would mean something else. */
-static bool is_host(struct bytes host)
-{
-    for (size_t i = 0; i < host.size; i++) {
-        char byte = host.data[i];
-        bool letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9');
-
-        if (!letter && (byte == '\0' || !strchr(".-_:", byte)))
-            return false;
-    }
-    return true;
-}
+#include <stdio.h>
 
 static char *text_of(struct bytes view)
 {
@@ -95,7 +72,7 @@ static void add_header(struct curl_slist **list, const char *text)
     *list = longer;
 }
 
-static void build_headers(struct transfer_target *target, struct bytes api_key)
+static void build_headers(struct curl_target *target, struct bytes api_key)
 {
     struct buffer authorization;
 
@@ -118,20 +95,15 @@ static void build_headers(struct transfer_target *target, struct bytes api_key)
     buffer_deinit(&authorization);
 }
 
-struct transfer_target *transfer_target_new(struct curl_loop *loop, const struct transfer_target_spec *spec)
+struct transfer_target *curl_target_new(struct transfer_loop *loop, const struct transfer_target_spec *spec)
 {
-    struct transfer_target *target;
-    CURLU *url;
+    CURLU *url = build_url(spec);
+    struct curl_target *target;
 
-    if (!is_host(spec->host) || !is_plain(spec->unix_path) || !is_plain(spec->api_key) || !is_plain(spec->ca_file))
-        return NULL;
-    if (spec->host.size == 0 && spec->unix_path.size == 0)
-        return NULL;
-    url = build_url(spec);
     if (!url)
         return NULL;
-    target = ALLOC_NEW(struct transfer_target);
-    target->loop = loop;
+    target = ALLOC_NEW(struct curl_target);
+    target->loop = loop->curl;
     target->url = url;
     target->connect_ms = spec->connect_ms;
     target->tls = spec->tls;
@@ -140,17 +112,17 @@ struct transfer_target *transfer_target_new(struct curl_loop *loop, const struct
     target->ca_file = spec->ca_file.size ? text_of(spec->ca_file) : NULL;
     build_headers(target, spec->api_key);
     list_init(&target->idle);
-    return target;
+    return &target->base;
 }
 
-struct transfer_target *transfer_target_free(struct transfer_target *target)
+void curl_target_free(struct transfer_target *base)
 {
-    if (!target)
-        return NULL;
+    struct curl_target *target = LIST_ENTRY(base, struct curl_target, base);
+
     assert(target->live == 0);
     LIST_EACH(&target->idle, node) {
         target->loop->idle_handles--;
-        transfer_free(LIST_ENTRY(node, struct transfer, node));
+        curl_transfer_free(LIST_ENTRY(node, struct curl_transfer, node));
     }
     for (int kind = 0; kind < HEADERS_COUNT; kind++)
         curl_slist_free_all(target->headers[kind]);
@@ -158,15 +130,15 @@ struct transfer_target *transfer_target_free(struct transfer_target *target)
     alloc_free(target->lookup);
     alloc_free(target->unix_path);
     alloc_free(target->ca_file);
-    return alloc_free(target);
+    alloc_free(target);
 }
 
-void transfer_target_resolved(struct transfer_target *target, const char *address)
+void curl_target_resolved(struct transfer_target *base, const char *address)
 {
-    size_t size = strlen(address);
+    struct curl_target *target = LIST_ENTRY(base, struct curl_target, base);
 
-    if (size >= sizeof(target->address) || strcmp(address, target->address) == 0)
+    if (strcmp(address, target->address) == 0)
         return;
-    memcpy(target->address, address, size + 1);
+    snprintf(target->address, sizeof(target->address), "%s", address);
     target->address_version++;
 }

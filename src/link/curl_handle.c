@@ -12,7 +12,7 @@ enum {
     POOL_IDLE_S = 50, /* below what servers grant an idle connection */
 };
 
-static void set_up_tls(CURL *easy, const struct transfer_target *target)
+static void set_up_tls(CURL *easy, const struct curl_target *target)
 {
     char *system_file = NULL;
 
@@ -27,12 +27,12 @@ static void set_up_tls(CURL *easy, const struct transfer_target *target)
         SET(easy, CURLOPT_CAPATH, (char *)NULL);
 }
 
-static void set_up(struct transfer *transfer)
+static void set_up(struct curl_transfer *transfer)
 {
-    const struct transfer_target *target = transfer->target;
+    const struct curl_target *target = target_of(transfer);
     CURL *easy = transfer->easy;
 
-    transfer_set_callbacks(transfer);
+    curl_transfer_set_callbacks(transfer);
     if (target->tls)
         set_up_tls(easy, target);
     SET(easy, CURLOPT_CURLU, target->url);
@@ -53,14 +53,14 @@ static void set_up(struct transfer *transfer)
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)target->connect_ms);
 }
 
-static struct transfer *transfer_new(struct transfer_target *target)
+static struct curl_transfer *curl_transfer_new(struct curl_target *target)
 {
-    struct transfer *transfer = ALLOC_NEW(struct transfer);
+    struct curl_transfer *transfer = ALLOC_NEW(struct curl_transfer);
 
     list_init(&transfer->node);
     list_init(&transfer->wake);
     buffer_init(&transfer->path);
-    transfer->target = target;
+    transfer->base.target = &target->base;
     transfer->easy = curl_easy_init();
     assert(transfer->easy);
     set_up(transfer);
@@ -84,8 +84,8 @@ static struct curl_slist *header_before(struct curl_slist *list, struct bytes na
     return header;
 }
 
-struct curl_slist *transfer_own_headers(struct transfer *transfer, const struct transfer_request *request,
-                                        struct curl_slist *headers)
+struct curl_slist *curl_transfer_own_headers(struct curl_transfer *transfer, const struct transfer_request *request,
+                                             struct curl_slist *headers)
 {
     struct curl_slist *list = headers;
 
@@ -100,7 +100,7 @@ struct curl_slist *transfer_own_headers(struct transfer *transfer, const struct 
     return list;
 }
 
-static void drop_own_headers(struct transfer *transfer)
+static void drop_own_headers(struct curl_transfer *transfer)
 {
     struct curl_slist *own = transfer->own_headers;
 
@@ -119,7 +119,7 @@ static void drop_own_headers(struct transfer *transfer)
     }
 }
 
-void transfer_free(struct transfer *transfer)
+void curl_transfer_free(struct curl_transfer *transfer)
 {
     drop_own_headers(transfer);
     curl_easy_cleanup(transfer->easy);
@@ -128,14 +128,14 @@ void transfer_free(struct transfer *transfer)
     alloc_free(transfer);
 }
 
-struct transfer *transfer_take(struct transfer_target *target)
+struct curl_transfer *curl_transfer_take(struct curl_target *target)
 {
-    struct transfer *transfer;
+    struct curl_transfer *transfer;
 
     if (list_empty(&target->idle)) {
-        transfer = transfer_new(target);
+        transfer = curl_transfer_new(target);
     } else {
-        transfer = LIST_ENTRY(target->idle.prev, struct transfer, node);
+        transfer = LIST_ENTRY(target->idle.prev, struct curl_transfer, node);
         list_remove(&transfer->node);
         target->loop->idle_handles--;
     }
@@ -144,17 +144,17 @@ struct transfer *transfer_take(struct transfer_target *target)
     return transfer;
 }
 
-void transfer_give_back(struct transfer *transfer)
+void curl_transfer_give_back(struct curl_transfer *transfer)
 {
-    struct transfer_target *target = transfer->target;
+    struct curl_target *target = target_of(transfer);
     struct curl_loop *loop = target->loop;
 
     target->live--;
     loop->running--;
-    transfer->state = TRANSFER_IDLE;
+    transfer->state = CURL_TRANSFER_IDLE;
     drop_own_headers(transfer);
     if (loop->idle_handles >= loop->idle_limit) {
-        transfer_free(transfer);
+        curl_transfer_free(transfer);
         return;
     }
     if (transfer->resolve) {

@@ -1,0 +1,125 @@
+/*
+ * What the files of plain connections know of each other: http1_loop.c (clock and sweep), http1_target.c (where
+ * requests go, their heads, the pool), http1_connection.c (one socket), http1_transfer.c (one request).
+ */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "link/http1_answer.h"
+#include "link/http1_loop.h"
+#include "link/transfer_private.h"
+
+#include <netinet/in.h>
+
+enum { HTTP1_READ_BYTES = 16 << 10 };
+
+struct http1_loop {
+    uv_loop_t *uv;
+    struct list targets;
+    unsigned idle, idle_limit;      /* connections */
+    unsigned handles;               /* of libuv, that are not closed yet */
+
+    uv_timer_t timer;               /* sleeps until something connects for too long, or was unused for too long */
+    uint64_t wakes_at;              /* uv_now(); UINT64_MAX: not at all */
+
+    struct buffer head;             /* of the request that is being sent */
+    char read[HTTP1_READ_BYTES];    /* what was just read, by whichever connection */
+
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+struct http1_target {
+    struct transfer_target base;
+    struct list node;               /* in loop->targets */
+    struct http1_loop *loop;
+    uint32_t connect_ms;
+
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address;                      /* family 0: not known yet, or a path */
+    uint16_t port;
+    char *unix_path;
+
+    struct buffer fields;           /* of every request */
+    struct buffer authorization;    /* of those without a key of their own; or empty */
+
+    struct list connecting, idle;   /* connections, the oldest first; an idle one is taken from the end */
+};
+
+enum http1_connection_state {
+    HTTP1_CONNECTING,
+    HTTP1_BUSY,     /* it has a transfer */
+    HTTP1_IDLE,     /* it has none; whatever happens on it now ends it */
+    HTTP1_CLOSING,  /* its transfer, if any, has failed and is told when it is closed */
+};
+
+struct http1_connection {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } socket;
+    struct list node;               /* in the list of its state */
+    struct http1_loop *loop;
+    struct http1_target *target;
+    struct http1_transfer *transfer;
+    struct http1_answer *answer;
+    enum http1_connection_state state;
+    bool reading, writing;
+    uint64_t since;                 /* uv_now(): connecting or idle */
+    struct buffer unsent;           /* of the request's head */
+    union {
+        uv_connect_t connect;
+        uv_write_t write;
+    } request;                      /* never both at a time */
+};
+
+struct http1_transfer {
+    struct transfer base;
+    struct http1_connection *connection;
+    struct bytes body;
+    bool reused;                    /* on a pooled connection */
+    bool paused;
+    int result;                     /* of one that has failed, with its reason, static */
+    const char *reason;
+};
+
+/* http1_loop.c: have the timer look at the lists at AT (uv_now()), or before. */
+void http1_loop_wake_at(struct http1_loop *loop, uint64_t at);
+void http1_loop_handle_closed(struct http1_loop *loop);
+
+/* http1_target.c: for the carrier (transfer_private.h). */
+struct transfer_target *http1_target_new(struct transfer_loop *loop, const struct transfer_target_spec *spec);
+void http1_target_free(struct transfer_target *target);
+void http1_target_resolved(struct transfer_target *target, const char *address);
+/* The head of REQUEST, appended to HEAD; false: its path cannot be sent. */
+bool http1_target_write_head(const struct http1_target *target, const struct transfer_request *request,
+                             struct buffer *head);
+/* The connection used last, or NULL. */
+struct http1_connection *http1_target_take(struct http1_target *target);
+/* Keep one whose answer is whole; one that is idle for the longest goes when there are too many. */
+void http1_target_keep(struct http1_target *target, struct http1_connection *connection);
+/* It waits no more: it was taken, or ended. */
+void http1_target_forget(struct http1_target *target, struct http1_connection *connection);
+/* Close what has waited for too long by NOW. Returns when to look again. */
+uint64_t http1_target_sweep(struct http1_target *target, uint64_t now);
+
+/* http1_connection.c: a new one, for TRANSFER, whose head is in `unsent`; connecting begins with .._connect(). */
+struct http1_connection *http1_connection_new(struct http1_target *target, struct http1_transfer *transfer);
+void http1_connection_connect(struct http1_connection *connection);
+/* An idle one: send HEAD and the body of TRANSFER, which it has from now on. */
+void http1_connection_use(struct http1_connection *connection, struct http1_transfer *transfer, struct bytes head);
+/* Its transfer, if it has one, ends with RESULT for REASON (static) once it is closed. */
+void http1_connection_fail(struct http1_connection *connection, int result, const char *reason);
+/* It has no transfer any more. */
+void http1_connection_close(struct http1_connection *connection);
+/* Read on, or not, as its transfer wishes. */
+void http1_connection_heed_pause(struct http1_connection *connection);
+
+/* http1_transfer.c: it is over, and freed before its owner is told. */
+void http1_transfer_end(struct http1_transfer *transfer, int result, const char *reason);

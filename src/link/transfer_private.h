@@ -1,0 +1,51 @@
+/*
+ * What the two carriers of transfers have in common: libcurl (curl_private.h) and sockets of our own (http1_private.h).
+ * Each puts these in front of its own struct.
+ */
+#pragma once
+
+#include "link/transfer.h"
+
+struct curl_loop;
+struct http1_loop;
+
+/* Both halves; each is made when its first target is. */
+struct transfer_loop {
+    uv_loop_t *uv;
+    unsigned idle_limit;
+    struct curl_loop *curl;
+    struct http1_loop *http1;
+    uv_timer_t end; /* never started: its closing ends a loop that has neither */
+    unsigned open;  /* halves, and `end`, that have not closed; only while closing */
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+struct transfer_target {
+    const struct transfer_carrier *carrier; /* transfer.c sets it */
+};
+
+struct transfer {
+    struct transfer_target *target;
+    const struct transfer_events *events;
+    void *data;
+    uint64_t connected_at, connected_us; /* 0: not yet */
+};
+
+/* As the functions of transfer.h; SPEC and ADDRESS have been checked, and no pointer is NULL. */
+struct transfer_carrier {
+    struct transfer_target *(*target_new)(struct transfer_loop *loop, const struct transfer_target_spec *spec);
+    void (*target_free)(struct transfer_target *target);
+    void (*target_resolved)(struct transfer_target *target, const char *address);
+    struct transfer *(*start)(struct transfer_target *target, const struct transfer_request *request,
+                              const struct transfer_events *events, void *data);
+    void (*cancel)(struct transfer *transfer);
+    void (*pause)(struct transfer *transfer);
+    void (*resume)(struct transfer *transfer);
+};
+
+extern const struct transfer_carrier transfer_by_curl, transfer_by_http1;
+
+/* transfer_target_new() by this CARRIER: libcurl can speak without TLS as well. */
+struct transfer_target *transfer_target_new_by(const struct transfer_carrier *carrier, struct transfer_loop *loop,
+                                               const struct transfer_target_spec *spec);
