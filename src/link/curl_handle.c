@@ -7,10 +7,7 @@
 
 #include <assert.h>
 
-enum {
-    CURL_BUFFER = 8 << 10,
-    POOL_IDLE_S = 50, /* below what servers grant an idle connection */
-};
+enum { CURL_BUFFER = 8 << 10 };
 
 static void set_up_tls(CURL *easy, const struct curl_target *target)
 {
@@ -48,7 +45,7 @@ static void set_up(struct curl_transfer *transfer)
     SET(easy, CURLOPT_BUFFERSIZE, (long)CURL_BUFFER);
     SET(easy, CURLOPT_TCP_NODELAY, 1L);
     SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(easy, CURLOPT_MAXAGE_CONN, (long)POOL_IDLE_S);
+    SET(easy, CURLOPT_MAXAGE_CONN, (long)TRANSFER_IDLE_S);
     SET(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* what it was told lasts until it is told otherwise */
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)target->connect_ms);
 }

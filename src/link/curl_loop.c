@@ -185,9 +185,10 @@ static void on_socket(uv_poll_t *poll, int status, int events)
     int flags = (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
 
     if (status < 0) {
-        /* libuv has stopped the handle. With IN libcurl still reads what came before the error. */
+        /* libuv has stopped the handle. With IN libcurl still reads what came before the error; and while it only waits
+         * to write, nothing but OUT makes it find the error. */
         socket->watched = 0;
-        flags = CURL_CSELECT_ERR | CURL_CSELECT_IN;
+        flags = CURL_CSELECT_ERR | CURL_CSELECT_IN | (socket->wish & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
     }
     if (socket->wish == 0) {
         on_stray(socket);

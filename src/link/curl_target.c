@@ -10,19 +10,9 @@
 #include <assert.h>
 #include <stdio.h>
 
-static char *text_of(struct bytes view)
-{
-    char *text = alloc_bytes(view.size + 1);
-
-    if (view.size)
-        memcpy(text, view.data, view.size);
-    text[view.size] = '\0';
-    return text;
-}
-
 static char *buffer_text(struct buffer *buffer)
 {
-    char *text = text_of(buffer_bytes(buffer));
+    char *text = transfer_text(buffer_bytes(buffer));
 
     buffer_deinit(buffer);
     return text;
@@ -108,8 +98,8 @@ struct transfer_target *curl_target_new(struct transfer_loop *loop, const struct
     target->connect_ms = spec->connect_ms;
     target->tls = spec->tls;
     target->lookup = build_lookup(spec);
-    target->unix_path = spec->unix_path.size ? text_of(spec->unix_path) : NULL;
-    target->ca_file = spec->ca_file.size ? text_of(spec->ca_file) : NULL;
+    target->unix_path = spec->unix_path.size ? transfer_text(spec->unix_path) : NULL;
+    target->ca_file = spec->ca_file.size ? transfer_text(spec->ca_file) : NULL;
     build_headers(target, spec->api_key);
     list_init(&target->idle);
     return &target->base;

@@ -17,14 +17,9 @@
 
 #include <assert.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <sys/socket.h>
-
-enum {
-    HEADER_LIMIT = 64 << 10,
-    INTERIM_LIMIT = 10,
-    RECEIVE_BUFFER = 64 << 10, /* what an upstream can push at a stalled reader, in the kernel */
-};
 
 /* --- the answer's head ----------------------------------------------------------------------------------------- */
 
@@ -92,7 +87,7 @@ static size_t end_of_head(struct curl_transfer *transfer)
     if (head.status == 101)
         return refuse(transfer, "the upstream switched protocols");
     if (head.status < 200) {
-        if (++transfer->interim > INTERIM_LIMIT)
+        if (++transfer->interim > TRANSFER_INTERIM_LIMIT)
             return refuse(transfer, "too many interim answers");
         return 1;
     }
@@ -110,7 +105,7 @@ static size_t on_header(char *text, size_t one, size_t size, void *data)
     if (transfer->state != CURL_TRANSFER_RUNNING)
         return 0;
     transfer->header_bytes += size;
-    if (transfer->header_bytes > HEADER_LIMIT)
+    if (transfer->header_bytes > TRANSFER_HEADER_LIMIT)
         return refuse(transfer, "the answer's headers are too large");
     if (transfer->head_given || size == 0)
         return size;
@@ -148,6 +143,16 @@ static size_t on_body(char *text, size_t one, size_t size, void *data)
     return transfer->state == CURL_TRANSFER_RUNNING ? size : 0;
 }
 
+/* Bytes that followed the last answer and were decrypted with it: no socket tells of them, libcurl reads no further
+ * than an answer's length, and they would be the next answer. */
+static bool has_unread(CURL *easy)
+{
+    struct curl_tlssessioninfo *session = NULL;
+
+    return curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &session) == CURLE_OK && session &&
+           session->backend == CURLSSLBACKEND_OPENSSL && session->internals && SSL_pending(session->internals) > 0;
+}
+
 /* CURLOPT_PREREQFUNCTION: libcurl is about to send the request. */
 static int on_request(void *data, char *remote, char *local, int remote_port, int local_port)
 {
@@ -157,6 +162,10 @@ static int on_request(void *data, char *remote, char *local, int remote_port, in
     curl_loop_publish_socket(transfer);
     if (transfer->asked || transfer->state != CURL_TRANSFER_RUNNING)
         return CURL_PREREQFUNC_ABORT;
+    if (!transfer->opened && has_unread(transfer->easy)) {
+        transfer->result = TRANSFER_E_STALE;
+        return CURL_PREREQFUNC_ABORT;
+    }
     transfer->asked = true;
     transfer->reused = !transfer->opened;
     transfer->base.connected_at = uv_now(target->loop->uv);
@@ -170,7 +179,7 @@ static int on_request(void *data, char *remote, char *local, int remote_port, in
 static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct curl_transfer *transfer = data;
-    int size = RECEIVE_BUFFER;
+    int size = TRANSFER_RECEIVE_BUFFER;
     int fd;
 
     if (transfer->asked)
@@ -264,19 +273,18 @@ void curl_transfer_report(struct curl_transfer *transfer)
 
 /* --- for the owner --------------------------------------------------------------------------------------------- */
 
-/* libcurl sends the path as it is: a line end in it would begin a header. */
+/* libcurl sends the path as it is. */
 static bool set_path(struct curl_transfer *transfer, struct bytes path)
 {
     if (transfer->path.size == path.size + 1 && memcmp(transfer->path.data, path.data, path.size) == 0)
         return true;
-    for (size_t i = 0; i < path.size; i++)
-        if ((unsigned char)path.data[i] <= 0x20 || path.data[i] == 0x7f)
-            return false;
+    if (!transfer_is_path(path))
+        return false;
     transfer->path.size = 0;
     buffer_append(&transfer->path, path);
     buffer_append_char(&transfer->path, '\0');
     SET(transfer->easy, CURLOPT_REQUEST_TARGET, transfer->path.data);
-    return path.size > 0;
+    return true;
 }
 
 static void set_method(struct curl_transfer *transfer, const struct transfer_request *request)

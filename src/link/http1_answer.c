@@ -145,21 +145,23 @@ static void forget_fields(struct http1_answer *answer)
 
 /* --- the message ----------------------------------------------------------------------------------------------- */
 
-/* Any coding but `chunked` would have to be undone, and both ways of framing at once is how answers are smuggled. */
+/* Any coding but `chunked` would have to be undone. A length beside it does not count (RFC 9112 6.3). */
 static bool framing_is_clear(const struct http1_answer *answer)
 {
     unsigned flags = answer->parser.flags;
 
     if (!(flags & F_TRANSFER_ENCODING) && answer->codings == 0)
         return true;
-    return flags & F_CHUNKED && !(flags & F_CONTENT_LENGTH) &&
-           bytes_equal_nocase(value_of(answer, TRANSFER_ENCODING), BYTES("chunked"));
+    return flags & F_CHUNKED && bytes_equal_nocase(value_of(answer, TRANSFER_ENCODING), BYTES("chunked"));
 }
 
-/* More careful than llhttp about HTTP/1.0, where chunks are not known and `close` has the last word. */
+/* More careful than llhttp: HTTP/1.0 does not know chunks, `close` has the last word, and two ways of framing at once
+ * is how answers are smuggled. */
 static bool may_be_kept(const llhttp_t *parser)
 {
-    if (parser->flags & F_CONNECTION_CLOSE || (parser->http_minor == 0 && parser->flags & F_CHUNKED))
+    unsigned flags = parser->flags;
+
+    if (flags & F_CONNECTION_CLOSE || (flags & F_CHUNKED && (parser->http_minor == 0 || flags & F_CONTENT_LENGTH)))
         return false;
     return llhttp_should_keep_alive(parser);
 }
@@ -194,7 +196,7 @@ static int on_head(llhttp_t *parser)
     if (parser->status_code == 101)
         return refuse(answer, "the upstream switched protocols");
     if (parser->status_code < 200) {
-        if (++answer->interim > HTTP1_INTERIM_LIMIT)
+        if (++answer->interim > TRANSFER_INTERIM_LIMIT)
             return refuse(answer, "too many interim answers");
         return 1;
     }
@@ -207,7 +209,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t size)
 {
     struct http1_answer *answer = parser->data;
 
-    if (answer->overhead + (size_t)(at - answer->mark) > HTTP1_HEADER_LIMIT)
+    if (answer->overhead + (size_t)(at - answer->mark) > TRANSFER_HEADER_LIMIT)
         return -1; /* read_piece() sees why */
     answer->overhead = 0;
     answer->mark = at + size;
@@ -234,6 +236,7 @@ static const llhttp_settings_t settings = {
 static void new_parser(struct http1_answer *answer)
 {
     llhttp_init(&answer->parser, HTTP_RESPONSE, &settings);
+    llhttp_set_lenient_chunked_length(&answer->parser, 1);
     answer->parser.data = answer;
 }
 
@@ -291,7 +294,7 @@ static size_t read_piece(struct http1_answer *answer, struct bytes piece)
     if (error != HPE_OK)
         stop = llhttp_get_error_pos(&answer->parser);
     answer->overhead += (size_t)(stop - answer->mark);
-    if (answer->overhead > HTTP1_HEADER_LIMIT)
+    if (answer->overhead > TRANSFER_HEADER_LIMIT)
         fail(answer, "too much between two bytes of the body");
     else if (error == HPE_PAUSED)
         end_message(answer);
@@ -308,8 +311,8 @@ enum http1_answer_state http1_answer_read(struct http1_answer *answer, struct by
         struct bytes piece = input;
 
         /* The head must be whole within the limit, however much came at once. */
-        if (!answer->headed && piece.size > HTTP1_HEADER_LIMIT - answer->overhead)
-            piece.size = HTTP1_HEADER_LIMIT - answer->overhead;
+        if (!answer->headed && piece.size > TRANSFER_HEADER_LIMIT - answer->overhead)
+            piece.size = TRANSFER_HEADER_LIMIT - answer->overhead;
         if (piece.size)
             input = bytes_skip(input, read_piece(answer, piece));
         else

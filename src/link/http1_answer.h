@@ -4,11 +4,7 @@
  */
 #pragma once
 
-#include "link/transfer.h"
-
-/* What an upstream may send before its head is whole, and between two bytes of a body (chunk extensions, trailers). */
-#define HTTP1_HEADER_LIMIT (64u << 10)
-#define HTTP1_INTERIM_LIMIT 10 /* 1xx answers before the real one */
+#include "link/transfer_private.h"
 
 /* Both may free the answer's owner, but not the answer, and then return false: nothing more is read. */
 struct http1_answer_events {
@@ -32,8 +28,9 @@ struct http1_answer *http1_answer_free(struct http1_answer *answer);
 /* Before each answer; DATA is for the callbacks. */
 void http1_answer_begin(struct http1_answer *answer, void *data);
 
-/* Read INPUT. Any state but MORE stays until http1_answer_begin(); then *RET_REST is what of INPUT did not belong to it
- * any more (whole answers only, else nothing). */
+/* Read INPUT, of which at most TRANSFER_HEADER_LIMIT bytes may come before the head is whole, or between two bytes of
+ * a body (chunk extensions, trailers). Any state but MORE stays until http1_answer_begin(); then *RET_REST is what of
+ * INPUT did not belong to it any more (whole answers only, else nothing). */
 enum http1_answer_state http1_answer_read(struct http1_answer *answer, struct bytes input, struct bytes *ret_rest);
 /* The connection ended: WHOLE for an answer that lasts until then, else BAD (within a head) or CUT. */
 enum http1_answer_state http1_answer_end(struct http1_answer *answer);

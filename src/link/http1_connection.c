@@ -18,12 +18,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum {
-    RECEIVE_BUFFER = 64 << 10, /* what an upstream can push at a stalled reader, in the kernel */
-    KEEPALIVE_S = 60,
-};
+enum { KEEPALIVE_S = 60 };
 
 /* --- its end --------------------------------------------------------------------------------------------------- */
+
+/* There may be a key in it. */
+static void forget_head(struct http1_connection *connection)
+{
+    if (connection->unsent.size)
+        explicit_bzero(connection->unsent.data, connection->unsent.size);
+    buffer_deinit(&connection->unsent);
+}
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -32,7 +37,7 @@ static void on_closed(uv_handle_t *handle)
     struct http1_loop *loop = connection->loop;
 
     http1_answer_free(connection->answer);
-    buffer_deinit(&connection->unsent);
+    forget_head(connection);
     alloc_free(connection);
     if (transfer)
         http1_transfer_end(transfer, transfer->result, transfer->reason);
@@ -41,7 +46,7 @@ static void on_closed(uv_handle_t *handle)
 
 static void close_socket(struct http1_connection *connection)
 {
-    http1_target_forget(connection->target, connection);
+    http1_loop_forget(connection->loop, connection);
     connection->state = HTTP1_CLOSING;
     uv_close(&connection->socket.handle, on_closed);
 }
@@ -87,10 +92,11 @@ static bool on_body(void *data, struct bytes piece)
 static void finish(struct http1_connection *connection, bool reusable)
 {
     struct http1_transfer *transfer = connection->transfer;
+    bool sent = !connection->writing && !connection->broken;
 
     connection->transfer = NULL;
-    if (reusable && !connection->writing) {
-        http1_target_keep(connection->target, connection);
+    if (reusable && sent && connection->version == connection->target->version) {
+        http1_loop_keep(connection->loop, connection);
         http1_connection_heed_pause(connection);
     } else {
         http1_connection_close(connection);
@@ -115,7 +121,7 @@ static void read_end(struct http1_connection *connection, int error)
         http1_connection_close(connection);
     else if (!http1_answer_begun(connection->answer))
         end_unanswered(connection, reason);
-    else if (error == UV_EOF && http1_answer_end(connection->answer) == HTTP1_ANSWER_WHOLE)
+    else if (error == UV_EOF && !connection->broken && http1_answer_end(connection->answer) == HTTP1_ANSWER_WHOLE)
         finish(connection, false);
     else
         http1_connection_fail(connection, TRANSFER_E_RESET, reason);
@@ -183,8 +189,9 @@ static void on_written(uv_write_t *request, int status)
     struct http1_connection *connection = request->data;
 
     connection->writing = false;
+    connection->broken = status < 0;
     if (connection->state != HTTP1_CLOSING)
-        buffer_deinit(&connection->unsent);
+        forget_head(connection);
 }
 
 /* What the socket did not take: libuv waits until it does. */
@@ -199,7 +206,7 @@ static void send_rest(struct http1_connection *connection, struct bytes head, si
         buffer_append(&rest, bytes_skip(head, sent));
     else
         body = bytes_skip(body, sent - head.size);
-    buffer_deinit(&connection->unsent); /* HEAD may have been in it */
+    forget_head(connection); /* HEAD may have been in it */
     connection->unsent = rest;
     parts[0] = uv_buf_init(rest.data, (unsigned)rest.size);
     parts[1] = uv_buf_init((char *)(uintptr_t)body.data, (unsigned)body.size);
@@ -218,14 +225,15 @@ static void send_request(struct http1_connection *connection, struct bytes head)
                          uv_buf_init((char *)(uintptr_t)body.data, (unsigned)body.size)};
     int sent = uv_try_write(&connection->socket.stream, parts, body.size ? 2 : 1);
 
-    if (sent == UV_EPIPE || sent == UV_ECONNRESET)
+    connection->broken = sent == UV_EPIPE || sent == UV_ECONNRESET;
+    if (connection->broken)
         return; /* what the peer said before it went is read, and that it went */
     if (sent < 0 && sent != UV_EAGAIN)
         http1_connection_fail(connection, TRANSFER_E_RESET, uv_strerror(sent));
     else if (sent < 0 || (size_t)sent < head.size + body.size)
         send_rest(connection, head, sent < 0 ? 0 : (size_t)sent);
     else
-        buffer_deinit(&connection->unsent);
+        forget_head(connection);
 }
 
 static void begin(struct http1_connection *connection, struct bytes head)
@@ -260,7 +268,7 @@ static void on_connect(uv_connect_t *request, int status)
         http1_connection_fail(connection, TRANSFER_E_CONNECT, uv_strerror(status));
         return;
     }
-    http1_target_forget(connection->target, connection);
+    http1_loop_forget(connection->loop, connection);
     begin(connection, buffer_bytes(&connection->unsent));
 }
 
@@ -269,7 +277,7 @@ static int connect_tcp(struct http1_connection *connection)
 {
     const struct sockaddr *address = &connection->target->address.any;
     uv_tcp_t *tcp = &connection->socket.tcp;
-    int size = RECEIVE_BUFFER;
+    int size = TRANSFER_RECEIVE_BUFFER;
     int fd, r;
 
     if (address->sa_family == 0)
@@ -320,8 +328,10 @@ struct http1_connection *http1_connection_new(struct http1_target *target, struc
     connection->loop = target->loop;
     connection->target = target;
     connection->transfer = transfer;
+    connection->version = target->version;
     connection->answer = http1_answer_new(&events);
     list_init(&connection->node);
+    list_init(&connection->age);
     if (target->unix_path)
         uv_pipe_init(connection->loop->uv, &connection->socket.pipe, 0);
     else

@@ -1,6 +1,6 @@
 /*
- * One timer for all connections of a loop. The lists it looks at are in order of time, so a look is a few steps, and
- * nothing is set or stopped per request.
+ * One timer for all connections of a loop, those that connect and those that wait. The lists it looks at are in order
+ * of time, so a look is a few steps, and nothing is set or stopped per request.
  */
 #include "link/http1_private.h"
 
@@ -8,20 +8,62 @@
 
 #include <assert.h>
 
+enum {
+    IDLE_MS = TRANSFER_IDLE_S * 1000,
+    LATE_MS = 20,
+};
+
+/* --- the clock ------------------------------------------------------------------------------------------------- */
+
+/* Returns when to look again. */
+static uint64_t sweep_connecting(struct http1_target *target, uint64_t now)
+{
+    struct list *node;
+
+    while ((node = list_first(&target->connecting))) {
+        struct http1_connection *connection = LIST_ENTRY(node, struct http1_connection, node);
+
+        if (connection->since + target->connect_ms > now)
+            return connection->since + target->connect_ms;
+        http1_connection_fail(connection, TRANSFER_E_CONNECT_TIMEOUT, "no connection in time");
+    }
+    return UINT64_MAX;
+}
+
+static uint64_t sweep_idle(struct http1_loop *loop, uint64_t now)
+{
+    struct list *node;
+
+    while ((node = list_first(&loop->aging))) {
+        struct http1_connection *connection = LIST_ENTRY(node, struct http1_connection, age);
+
+        if (connection->since + IDLE_MS > now)
+            return connection->since + IDLE_MS;
+        http1_connection_close(connection);
+    }
+    return UINT64_MAX;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct http1_loop *loop = timer->data;
-    uint64_t next = UINT64_MAX;
+    uint64_t now = uv_now(loop->uv), next;
 
+    /* After a suspended process or a long turn connections may have been made that nobody has looked at yet. */
+    loop->warned = !loop->warned && now > loop->wakes_at + LATE_MS;
     loop->wakes_at = UINT64_MAX;
+    if (loop->warned) {
+        http1_loop_wake_at(loop, now + 1);
+        return;
+    }
+    next = sweep_idle(loop, now);
     LIST_EACH(&loop->targets, node) {
-        uint64_t at = http1_target_sweep(LIST_ENTRY(node, struct http1_target, node), uv_now(loop->uv));
+        uint64_t at = sweep_connecting(LIST_ENTRY(node, struct http1_target, node), now);
 
         if (at < next)
             next = at;
     }
-    if (next != UINT64_MAX)
-        http1_loop_wake_at(loop, next);
+    http1_loop_wake_at(loop, next);
 }
 
 void http1_loop_wake_at(struct http1_loop *loop, uint64_t at)
@@ -34,6 +76,29 @@ void http1_loop_wake_at(struct http1_loop *loop, uint64_t at)
     uv_timer_start(&loop->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
+/* --- who waits ------------------------------------------------------------------------------------------------- */
+
+void http1_loop_keep(struct http1_loop *loop, struct http1_connection *connection)
+{
+    connection->state = HTTP1_IDLE;
+    connection->since = uv_now(loop->uv);
+    list_append(&connection->target->idle, &connection->node);
+    list_append(&loop->aging, &connection->age);
+    if (++loop->idle > loop->idle_limit)
+        http1_connection_close(LIST_ENTRY(list_first(&loop->aging), struct http1_connection, age));
+    http1_loop_wake_at(loop, uv_now(loop->uv) + IDLE_MS);
+}
+
+void http1_loop_forget(struct http1_loop *loop, struct http1_connection *connection)
+{
+    list_remove(&connection->node);
+    list_remove(&connection->age);
+    if (connection->state == HTTP1_IDLE)
+        loop->idle--;
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------ */
+
 struct http1_loop *http1_loop_new(uv_loop_t *uv, unsigned idle_connections)
 {
     struct http1_loop *loop = ALLOC_NEW(struct http1_loop);
@@ -42,6 +107,7 @@ struct http1_loop *http1_loop_new(uv_loop_t *uv, unsigned idle_connections)
     loop->idle_limit = idle_connections;
     loop->wakes_at = UINT64_MAX;
     list_init(&loop->targets);
+    list_init(&loop->aging);
     buffer_init(&loop->head);
     uv_timer_init(uv, &loop->timer);
     loop->timer.data = loop;

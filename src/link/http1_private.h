@@ -1,6 +1,6 @@
 /*
- * What the files of plain connections know of each other: http1_loop.c (clock and sweep), http1_target.c (where
- * requests go, their heads, the pool), http1_connection.c (one socket), http1_transfer.c (one request).
+ * What the files of plain connections know of each other: http1_loop.c (clock, who waits how long), http1_target.c
+ * (where requests go, their heads, the pool), http1_connection.c (one socket), http1_transfer.c (one request).
  */
 #pragma once
 
@@ -17,11 +17,13 @@ enum { HTTP1_READ_BYTES = 16 << 10 };
 struct http1_loop {
     uv_loop_t *uv;
     struct list targets;
-    unsigned idle, idle_limit;      /* connections */
+    struct list aging;              /* idle connections of all targets, the oldest first */
+    unsigned idle, idle_limit;      /* how many */
     unsigned handles;               /* of libuv, that are not closed yet */
 
     uv_timer_t timer;               /* sleeps until something connects for too long, or was unused for too long */
     uint64_t wakes_at;              /* uv_now(); UINT64_MAX: not at all */
+    bool warned;                    /* it rang far too late: the sockets are looked at first */
 
     struct buffer head;             /* of the request that is being sent */
     char read[HTTP1_READ_BYTES];    /* what was just read, by whichever connection */
@@ -41,6 +43,8 @@ struct http1_target {
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
     } address;                      /* family 0: not known yet, or a path */
+    char address_text[64];          /* as it was resolved */
+    unsigned version;               /* of the address: a connection to an old one is not used again */
     uint16_t port;
     char *unix_path;
 
@@ -64,13 +68,16 @@ struct http1_connection {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
     } socket;
-    struct list node;               /* in the list of its state */
+    struct list node;               /* in the target's list of its state */
+    struct list age;                /* in loop->aging */
     struct http1_loop *loop;
     struct http1_target *target;
     struct http1_transfer *transfer;
     struct http1_answer *answer;
     enum http1_connection_state state;
     bool reading, writing;
+    bool broken;                    /* the request could not be sent to its end */
+    unsigned version;               /* of the address it was made to */
     uint64_t since;                 /* uv_now(): connecting or idle */
     struct buffer unsent;           /* of the request's head */
     union {
@@ -102,12 +109,11 @@ bool http1_target_write_head(const struct http1_target *target, const struct tra
                              struct buffer *head);
 /* The connection used last, or NULL. */
 struct http1_connection *http1_target_take(struct http1_target *target);
-/* Keep one whose answer is whole; one that is idle for the longest goes when there are too many. */
-void http1_target_keep(struct http1_target *target, struct http1_connection *connection);
-/* It waits no more: it was taken, or ended. */
-void http1_target_forget(struct http1_target *target, struct http1_connection *connection);
-/* Close what has waited for too long by NOW. Returns when to look again. */
-uint64_t http1_target_sweep(struct http1_target *target, uint64_t now);
+
+/* http1_loop.c: one whose answer is whole waits for the next request, and the oldest goes when there are too many; it
+ * waits no more: it was taken, or ended. */
+void http1_loop_keep(struct http1_loop *loop, struct http1_connection *connection);
+void http1_loop_forget(struct http1_loop *loop, struct http1_connection *connection);
 
 /* http1_connection.c: a new one, for TRANSFER, whose head is in `unsent`; connecting begins with .._connect(). */
 struct http1_connection *http1_connection_new(struct http1_target *target, struct http1_transfer *transfer);

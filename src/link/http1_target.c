@@ -1,8 +1,9 @@
 /*
  * Where requests go: an address, the fields that every head has, written once, and the connections that wait.
  *
- * A waiting connection is watched: it ends at once when its peer closes it, or says a word that nobody asked for, which
- * would else be the answer to the next question. The one used last is used next, so that the others grow old.
+ * A waiting connection is watched: it ends as soon as the loop sees that its peer closed it, or said a word that nobody
+ * asked for, which would else be the answer to the next question. The one used last is used next, so that the others
+ * grow old.
  */
 #include "link/http1_private.h"
 
@@ -10,26 +11,15 @@
 
 #include <assert.h>
 
-enum { IDLE_MS = 50000 }; /* below what servers grant an idle connection */
-
 /* --- life ------------------------------------------------------------------------------------------------------ */
 
-/* 0 for something that is no address: it has to be looked up first. */
+/* Family 0 for something that is no address: it has to be looked up first. */
 static void set_address(struct http1_target *target, const char *host)
 {
     memset(&target->address, 0, sizeof(target->address));
     if (uv_ip4_addr(host, target->port, &target->address.v4) != 0 &&
         uv_ip6_addr(host, target->port, &target->address.v6) != 0)
         target->address.any.sa_family = 0;
-}
-
-static char *text_of(struct bytes view)
-{
-    char *text = alloc_bytes(view.size + 1);
-
-    memcpy(text, view.data, view.size);
-    text[view.size] = '\0';
-    return text;
 }
 
 static void write_fields(struct http1_target *target, const struct transfer_target_spec *spec)
@@ -58,9 +48,9 @@ struct transfer_target *http1_target_new(struct transfer_loop *transfers, const 
     list_append(&target->loop->targets, &target->node);
     write_fields(target, spec);
     if (spec->unix_path.size) {
-        target->unix_path = text_of(spec->unix_path);
+        target->unix_path = transfer_text(spec->unix_path);
     } else {
-        char *host = text_of(spec->host);
+        char *host = transfer_text(spec->host);
 
         set_address(target, host);
         alloc_free(host);
@@ -68,14 +58,20 @@ struct transfer_target *http1_target_new(struct transfer_loop *transfers, const 
     return &target->base;
 }
 
+static void close_idle(struct http1_target *target)
+{
+    struct list *node;
+
+    while ((node = list_first(&target->idle)))
+        http1_connection_close(LIST_ENTRY(node, struct http1_connection, node));
+}
+
 void http1_target_free(struct transfer_target *base)
 {
     struct http1_target *target = (struct http1_target *)base;
-    struct list *node;
 
     assert(list_empty(&target->connecting));
-    while ((node = list_first(&target->idle)))
-        http1_connection_close(LIST_ENTRY(node, struct http1_connection, node));
+    close_idle(target);
     list_remove(&target->node);
     buffer_deinit(&target->fields);
     if (target->authorization.size)
@@ -85,21 +81,20 @@ void http1_target_free(struct transfer_target *base)
     alloc_free(target);
 }
 
+/* Connections to another address end, those in use once they are done. */
 void http1_target_resolved(struct transfer_target *base, const char *address)
 {
-    set_address((struct http1_target *)base, address);
+    struct http1_target *target = (struct http1_target *)base;
+
+    if (strcmp(address, target->address_text) == 0 || strlen(address) >= sizeof(target->address_text))
+        return;
+    memcpy(target->address_text, address, strlen(address) + 1);
+    set_address(target, address);
+    target->version++;
+    close_idle(target);
 }
 
 /* --- a request's head ------------------------------------------------------------------------------------------ */
-
-/* A line end in a path would begin a field. */
-static bool is_path(struct bytes path)
-{
-    for (size_t i = 0; i < path.size; i++)
-        if ((unsigned char)path.data[i] <= 0x20 || path.data[i] == 0x7f)
-            return false;
-    return path.size > 0;
-}
 
 static void add_field(struct buffer *head, struct bytes name_and_colon, struct bytes value)
 {
@@ -111,7 +106,7 @@ static void add_field(struct buffer *head, struct bytes name_and_colon, struct b
 bool http1_target_write_head(const struct http1_target *target, const struct transfer_request *request,
                              struct buffer *head)
 {
-    if (!is_path(request->path))
+    if (!transfer_is_path(request->path))
         return false;
     buffer_append(head, request->get ? BYTES("GET ") : BYTES("POST "));
     buffer_append(head, request->path);
@@ -138,13 +133,6 @@ bool http1_target_write_head(const struct http1_target *target, const struct tra
 
 /* --- the pool -------------------------------------------------------------------------------------------------- */
 
-static struct http1_connection *oldest(struct list *list)
-{
-    struct list *node = list_first(list);
-
-    return node ? LIST_ENTRY(node, struct http1_connection, node) : NULL;
-}
-
 struct http1_connection *http1_target_take(struct http1_target *target)
 {
     struct http1_connection *connection;
@@ -152,42 +140,6 @@ struct http1_connection *http1_target_take(struct http1_target *target)
     if (list_empty(&target->idle))
         return NULL;
     connection = LIST_ENTRY(target->idle.prev, struct http1_connection, node);
-    http1_target_forget(target, connection);
+    http1_loop_forget(target->loop, connection);
     return connection;
-}
-
-void http1_target_keep(struct http1_target *target, struct http1_connection *connection)
-{
-    struct http1_loop *loop = target->loop;
-
-    connection->state = HTTP1_IDLE;
-    connection->since = uv_now(loop->uv);
-    list_append(&target->idle, &connection->node);
-    loop->idle++;
-    if (loop->idle > loop->idle_limit)
-        http1_connection_close(oldest(&target->idle));
-    http1_loop_wake_at(loop, connection->since + IDLE_MS);
-}
-
-void http1_target_forget(struct http1_target *target, struct http1_connection *connection)
-{
-    list_remove(&connection->node);
-    if (connection->state == HTTP1_IDLE)
-        target->loop->idle--;
-}
-
-uint64_t http1_target_sweep(struct http1_target *target, uint64_t now)
-{
-    struct http1_connection *connection;
-    uint64_t next = UINT64_MAX;
-
-    while ((connection = oldest(&target->connecting)) && connection->since + target->connect_ms <= now)
-        http1_connection_fail(connection, TRANSFER_E_CONNECT_TIMEOUT, "no connection in time");
-    if (connection)
-        next = connection->since + target->connect_ms;
-    while ((connection = oldest(&target->idle)) && connection->since + IDLE_MS <= now)
-        http1_connection_close(connection);
-    if (connection && connection->since + IDLE_MS < next)
-        next = connection->since + IDLE_MS;
-    return next;
 }

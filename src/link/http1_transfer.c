@@ -31,6 +31,8 @@ static struct transfer *start(struct transfer_target *base, const struct transfe
         start_new(target, transfer, request);
     else
         http1_connection_use(http1_target_take(target), transfer, buffer_bytes(head));
+    if (request->key.size && head->size)
+        explicit_bzero(head->data, head->size);
     return &transfer->base;
 }
 

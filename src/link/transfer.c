@@ -7,7 +7,6 @@
 #include "base/alloc.h"
 #include "link/curl_loop.h"
 #include "link/http1_loop.h"
-#include "link/resolve.h"
 
 #include <string.h>
 
@@ -94,6 +93,24 @@ static bool is_good(const struct transfer_target_spec *spec)
     return spec->host.size > 0 || spec->unix_path.size > 0;
 }
 
+bool transfer_is_path(struct bytes path)
+{
+    for (size_t i = 0; i < path.size; i++)
+        if ((unsigned char)path.data[i] <= 0x20 || path.data[i] == 0x7f)
+            return false;
+    return path.size > 0;
+}
+
+char *transfer_text(struct bytes view)
+{
+    char *text = alloc_bytes(view.size + 1);
+
+    if (view.size)
+        memcpy(text, view.data, view.size);
+    text[view.size] = '\0';
+    return text;
+}
+
 struct transfer_target *transfer_target_new_by(const struct transfer_carrier *carrier, struct transfer_loop *loop,
                                                const struct transfer_target_spec *spec)
 {
@@ -125,8 +142,7 @@ struct transfer_target *transfer_target_free(struct transfer_target *target)
 
 void transfer_target_resolved(struct transfer_target *target, const char *address)
 {
-    if (resolve_is_literal(bytes_of(address)))
-        target->carrier->target_resolved(target, address);
+    target->carrier->target_resolved(target, address);
 }
 
 /* --- transfers ------------------------------------------------------------------------------------------------- */

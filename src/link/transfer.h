@@ -87,7 +87,7 @@ struct transfer *transfer_start(struct transfer_target *target, const struct tra
                                 const struct transfer_events *events, void *data);
 /* From anywhere. The connection is closed, no event comes any more. NULL is fine. Returns NULL. */
 struct transfer *transfer_cancel(struct transfer *transfer);
-/* What was read already still comes: at most 16 KB. */
+/* What was read already still comes, at most 16 KB, and with it perhaps the end. */
 void transfer_pause(struct transfer *transfer);
 void transfer_resume(struct transfer *transfer);
 /* The request has been handed to a connection (name resolved, connected, TLS done). */

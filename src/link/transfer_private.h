@@ -6,6 +6,13 @@
 
 #include "link/transfer.h"
 
+enum {
+    TRANSFER_HEADER_LIMIT = 64 << 10,   /* bytes of an answer's heads, interim ones and trailers with them */
+    TRANSFER_INTERIM_LIMIT = 10,        /* 1xx answers before the real one */
+    TRANSFER_RECEIVE_BUFFER = 64 << 10, /* what an upstream can push at a stalled reader, in the kernel */
+    TRANSFER_IDLE_S = 50,               /* how long a connection waits to be used again: less than servers grant */
+};
+
 struct curl_loop;
 struct http1_loop;
 
@@ -32,7 +39,7 @@ struct transfer {
     uint64_t connected_at, connected_us; /* 0: not yet */
 };
 
-/* As the functions of transfer.h; SPEC and ADDRESS have been checked, and no pointer is NULL. */
+/* As the functions of transfer.h; SPEC has been checked, and no pointer is NULL. */
 struct transfer_carrier {
     struct transfer_target *(*target_new)(struct transfer_loop *loop, const struct transfer_target_spec *spec);
     void (*target_free)(struct transfer_target *target);
@@ -45,6 +52,11 @@ struct transfer_carrier {
 };
 
 extern const struct transfer_carrier transfer_by_curl, transfer_by_http1;
+
+/* It can be sent as it is: a line end in a path would begin a header. */
+bool transfer_is_path(struct bytes path);
+/* A copy with a NUL behind it, for alloc_free(). */
+char *transfer_text(struct bytes view);
 
 /* transfer_target_new() by this CARRIER: libcurl can speak without TLS as well. */
 struct transfer_target *transfer_target_new_by(const struct transfer_carrier *carrier, struct transfer_loop *loop,

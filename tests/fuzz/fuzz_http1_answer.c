@@ -47,7 +47,7 @@ static bool on_head(void *data, const struct transfer_head *head)
 {
     struct account *account = data;
 
-    require(!account->left && account->heads++ == 0 && account->read < HTTP1_HEADER_LIMIT);
+    require(!account->left && account->heads++ == 0 && account->read < TRANSFER_HEADER_LIMIT);
     require(head->status >= 200 && head->status <= 999);
     buffer_append_u64(&account->out, head->status);
     note(&account->out, head->content_type, 128);
@@ -63,7 +63,7 @@ static bool on_body(void *data, struct bytes piece)
 
     require(!account->left && account->heads == 1 && piece.size > 0);
     require(piece.data >= account->piece.data && before + piece.size <= account->piece.size);
-    require(account->idle + before <= HTTP1_HEADER_LIMIT);
+    require(account->idle + before <= TRANSFER_HEADER_LIMIT);
     buffer_append(&account->out, piece);
     account->idle = (size_t)0 - before - piece.size; /* feed() adds the whole piece */
     return goes_on(account);
@@ -82,7 +82,7 @@ static enum http1_answer_state feed(struct account *account, struct bytes piece,
     require(rest.size < piece.size && account->left == (state == HTTP1_ANSWER_LEFT));
     account->read += piece.size;
     account->idle += piece.size;
-    require(state != HTTP1_ANSWER_MORE || account->idle <= HTTP1_HEADER_LIMIT);
+    require(state != HTTP1_ANSWER_MORE || account->idle <= TRANSFER_HEADER_LIMIT);
     *ret_rest = rest.size;
     alloc_free(copy);
     return state;

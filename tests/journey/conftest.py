@@ -1,6 +1,8 @@
 """Fixtures: providers and gateways of a test file live as long as the file; each test begins with a clean record."""
 
 import os
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -66,3 +68,43 @@ def provider():
     """A single OpenAI-shaped provider."""
     with Provider("openai") as one:
         yield one
+
+
+# --- TLS ---------------------------------------------------------------------------------------------------------------
+
+def openssl(folder, *arguments):
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """An authority of our own; server certificates that are good, expired, for another name, and self-signed."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
+            "-subj", "/CN=journey authority", "-addext", "basicConstraints=critical,CA:TRUE")
+    for name, host, days in (("good", "IP:127.0.0.1", 2), ("expired", "IP:127.0.0.1", -1),
+                             ("wrongname", "DNS:other.test", 2)):
+        openssl(folder, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
+                "-subj", f"/CN={name}")
+        (folder / f"{name}.ext").write_text(f"subjectAltName={host}\n")
+        when = ["-days", "2"] if days > 0 else ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
+        try:
+            openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-out",
+                    f"{name}.pem", "-extfile", f"{name}.ext", *when)
+        except subprocess.CalledProcessError:
+            # OpenSSL 3.0's x509 knows no dates; a negative number of days does.
+            openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-out",
+                    f"{name}.pem", "-extfile", f"{name}.ext", "-days", str(days))
+    openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "self.key", "-out", "self.pem",
+            "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    return folder
+
+
+def carried_by(request):
+    """A provider for a fixture with params ["http", "https"]: sockets of our own carry the one, libcurl the other."""
+    if request.param == "http":
+        return Provider("openai")
+    folder = request.getfixturevalue("certificates")
+    return Provider("openai", tls=(folder / "good.pem", folder / "good.key"), ca_file=str(folder / "ca.pem"))

@@ -64,7 +64,8 @@ def _plain(value):
 
 def backend(name, provider, kind=None, **more):
     """A backend entry for a scripted provider."""
-    return {"name": name, "kind": kind or provider.kind, "url": provider.url, **more}
+    trusted = {"ca_file": provider.ca_file} if provider.ca_file else {}
+    return {"name": name, "kind": kind or provider.kind, "url": provider.url, **trusted, **more}
 
 
 ECHO = {"name": "echo", "kind": "echo", "url": "http://echo.invalid"}

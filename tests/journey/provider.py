@@ -337,11 +337,13 @@ class Answer:
 class Provider:
     """A server of KIND on a port of 127.0.0.1, or on UNIX, a socket's path. Use as a context manager."""
 
-    def __init__(self, kind="openai", models=("tiny",), unix=None, key=None, root="", loras=(0, 1), tls=None, port=0):
+    def __init__(self, kind="openai", models=("tiny",), unix=None, key=None, root="", loras=(0, 1), tls=None, port=0,
+                 ca_file=None):
         self.kind, self.models, self.unix, self.key, self.port = kind, list(models), unix, key, port
         self.root = root            # a path in front of everything
         self.loras = list(loras)
         self.tls = tls              # (certificate file, key file)
+        self.ca_file = ca_file      # who vouches for it
         self.requests = []
         self.connections = []
         self.queue = []             # faults for the next answers, one dict each

@@ -1,19 +1,23 @@
 """Everything a backend can do wrong (U1 to U15): the client hears the truth, in time, and nothing is left over."""
 
 import os
-import shutil
 import socket
-import subprocess
 import time
 
 import pytest
-from conftest import SHORT
+from conftest import SHORT, carried_by
 from harness import Gateway, backend, question
 from provider import Provider
 
 WORDS = "One two three four five"
 # Bytes a server may not pass to our clients.
 SECRETS = (b"X-Provider-Secret", b"nginx", b"do-not-forward")
+
+
+@pytest.fixture(scope="module", params=["http", "https"])
+def provider(request):
+    with carried_by(request) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
@@ -129,36 +133,6 @@ def test_u1_failover_only_before_anything_was_sent(providers):
 
 # --- U1: TLS --------------------------------------------------------------------------------------------------------
 
-def openssl(folder, *arguments):
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """An authority of our own; server certificates that are good, expired, for another name, and self-signed."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
-            "-subj", "/CN=journey authority", "-addext", "basicConstraints=critical,CA:TRUE")
-    for name, host, days in (("good", "IP:127.0.0.1", 2), ("expired", "IP:127.0.0.1", -1),
-                             ("wrongname", "DNS:other.test", 2)):
-        openssl(folder, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
-                "-subj", f"/CN={name}")
-        (folder / f"{name}.ext").write_text(f"subjectAltName={host}\n")
-        when = ["-days", "2"] if days > 0 else ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
-        try:
-            openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-out",
-                    f"{name}.pem", "-extfile", f"{name}.ext", *when)
-        except subprocess.CalledProcessError:
-            # OpenSSL 3.0's x509 knows no dates; a negative number of days does.
-            openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-out",
-                    f"{name}.pem", "-extfile", f"{name}.ext", "-days", str(days))
-    openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "self.key", "-out", "self.pem",
-            "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
-    return folder
-
-
 @pytest.mark.parametrize("name", ["good", "expired", "wrongname", "self"])
 def test_u1_certificates(certificates, name):
     with Provider("vllm", tls=(certificates / f"{name}.pem", certificates / f"{name}.key")) as provider:
@@ -172,8 +146,8 @@ def test_u1_certificates(certificates, name):
                 assert provider.requests == [], "nothing was told to a server nobody vouches for"
 
 
-def test_u1_no_fall_back_to_plain_text(provider):
-    with Gateway(**one_backend(f"https://127.0.0.1:{provider.port}/v1")) as gateway:
+def test_u1_no_fall_back_to_plain_text():
+    with Provider("openai") as provider, Gateway(**one_backend(f"https://127.0.0.1:{provider.port}/v1")) as gateway:
         # A server that waits for the rest of our hello is one that does not accept in time.
         answer = gateway.chat()
         assert answer.status == 502 and answer.json()["error"]["code"] in ("upstream_tls", "upstream_connect")

@@ -1,13 +1,14 @@
 """Pooled connections that died: asked once more on a fresh one, counted, and never a question twice on one connection."""
 
 import pytest
+from conftest import carried_by
 from harness import Gateway, backend, question
 from provider import Provider
 
 
-@pytest.fixture
-def pair():
-    with Provider("openai") as provider:
+@pytest.fixture(params=["http", "https"])
+def pair(request):
+    with carried_by(request) as provider:
         one = backend("one", provider)
         with Gateway(backends=[one], models=[{"name": "tiny", "backends": ["one"]}]) as gateway:
             yield provider, gateway

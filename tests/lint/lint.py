@@ -33,6 +33,8 @@ DOORS = {
     r"(cyaml|yaml)": ["config/"],
     r"hiredis/": ["link/redis"],
     r"pcre2": ["record/redact_pattern"],
+    r"openssl/ssl": ["link/curl_transfer"],
+    r"openssl/(?!ssl)": ["base/random", "base/digest"],
     r"zlib": ["record/sink_sweep", "command/log_read"],
 }
 

@@ -273,8 +273,8 @@ static const struct vector vectors[] = {
     {"length of two words", OK "Content-Length: 1 1\r\n\r\na", "bad"},
     {"length empty", OK "Content-Length:\r\n\r\na", "bad"},
     {"length too large", OK "Content-Length: 18446744073709551616\r\n\r\na", "bad"},
-    {"length, then chunks", OK "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "bad"},
-    {"chunks, then length", OK "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n", "bad"},
+    {"length, then chunks", OK "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", "200 {ab} whole"},
+    {"chunks, then length", OK "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n2\r\nab\r\n0\r\n\r\n", "200 {ab} whole"},
     {"gzip", OK "Transfer-Encoding: gzip\r\n\r\nabc", "bad"},
     {"gzip, chunked", OK "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "bad"},
     {"chunked, gzip", OK "Transfer-Encoding: chunked, gzip\r\n\r\nabc", "bad"},
@@ -355,7 +355,7 @@ static void one_parser_reads_answer_after_answer(void **state)
 /* BEFORE, SIZE times FILL, BEHIND: fed in several ways. */
 static void check_filled(const char *before, size_t size, char fill, const char *behind, const char *outcome)
 {
-    static const size_t steps[] = {SIZE_MAX, HTTP1_HEADER_LIMIT, 16384, 4099, 1};
+    static const size_t steps[] = {SIZE_MAX, TRANSFER_HEADER_LIMIT, 16384, 4099, 1};
     struct vector vector = {"filled", NULL, outcome};
     struct buffer input;
 
@@ -374,20 +374,20 @@ static void check_filled(const char *before, size_t size, char fill, const char 
 static void a_head_has_a_limit(void **state)
 {
     static const char before[] = OK "A: ", behind[] = "\r\nContent-Length: 3\r\n\r\nabc";
-    size_t fit = HTTP1_HEADER_LIMIT - strlen(before) - strlen(behind) + strlen("abc");
+    size_t fit = TRANSFER_HEADER_LIMIT - strlen(before) - strlen(behind) + strlen("abc");
 
     check_filled(before, fit, 'x', behind, "200 {abc} whole keeps");
     check_filled(before, fit + 1, 'x', behind, "bad");
-    check_filled(OK "A: ", 10 * HTTP1_HEADER_LIMIT, 'x', "", "bad");
-    check_filled(OK, 10 * HTTP1_HEADER_LIMIT, 'x', "", "bad");
-    check_filled("HTTP/1.1 200 ", 10 * HTTP1_HEADER_LIMIT, 'x', "", "bad");
-    check_filled("", HTTP1_HEADER_LIMIT + 1, '\r', "", "bad");
+    check_filled(OK "A: ", 10 * TRANSFER_HEADER_LIMIT, 'x', "", "bad");
+    check_filled(OK, 10 * TRANSFER_HEADER_LIMIT, 'x', "", "bad");
+    check_filled("HTTP/1.1 200 ", 10 * TRANSFER_HEADER_LIMIT, 'x', "", "bad");
+    check_filled("", TRANSFER_HEADER_LIMIT + 1, '\r', "", "bad");
 }
 
 static void interim_heads_count_as_well(void **state)
 {
     static const char before[] = "HTTP/1.1 103 Hints\r\nA: ", behind[] = "\r\n\r\n" OK "Content-Length: 3\r\n\r\nabc";
-    size_t fit = HTTP1_HEADER_LIMIT - strlen(before) - strlen(behind) + strlen("abc");
+    size_t fit = TRANSFER_HEADER_LIMIT - strlen(before) - strlen(behind) + strlen("abc");
 
     check_filled(before, fit, 'x', behind, "200 {abc} whole keeps");
     check_filled(before, fit + 1, 'x', behind, "bad");
@@ -395,8 +395,8 @@ static void interim_heads_count_as_well(void **state)
 
 static void there_are_ten_interim_answers(void **state)
 {
-    for (size_t count = HTTP1_INTERIM_LIMIT; count <= HTTP1_INTERIM_LIMIT + 1; count++) {
-        struct vector vector = {"interim", NULL, count > HTTP1_INTERIM_LIMIT ? "bad" : "200 {a} whole keeps"};
+    for (size_t count = TRANSFER_INTERIM_LIMIT; count <= TRANSFER_INTERIM_LIMIT + 1; count++) {
+        struct vector vector = {"interim", NULL, count > TRANSFER_INTERIM_LIMIT ? "bad" : "200 {a} whole keeps"};
         struct buffer input;
 
         buffer_init(&input);
@@ -417,7 +417,7 @@ static void each_answer_has_the_whole_limit(void **state)
     struct account account;
 
     begin(&account);
-    for (size_t read = 0; read < 2 * HTTP1_HEADER_LIMIT; read += sizeof(head) - 1) {
+    for (size_t read = 0; read < 2 * TRANSFER_HEADER_LIMIT; read += sizeof(head) - 1) {
         begin_again(&account);
         feed(&account, bytes_of(head));
         assert_int_equal(account.state, HTTP1_ANSWER_WHOLE);
@@ -427,7 +427,7 @@ static void each_answer_has_the_whole_limit(void **state)
 
 static void what_is_no_body_has_a_limit(void **state)
 {
-    size_t limit = HTTP1_HEADER_LIMIT;
+    size_t limit = TRANSFER_HEADER_LIMIT;
 
     /* From the last byte of a chunk to the first of the next: CR LF 1 ; x... CR LF. */
     check_filled(CHUNKED "1\r\na\r\n1;", limit - 6, 'x', "\r\nb\r\n0\r\n\r\n", "200 {ab} whole keeps");
@@ -448,7 +448,7 @@ static void bodies_have_none(void **state)
 
     buffer_init(&input);
     buffer_append_text(&input, CHUNKED);
-    for (size_t i = 0; i < 3 * HTTP1_HEADER_LIMIT / 6; i++)
+    for (size_t i = 0; i < 3 * TRANSFER_HEADER_LIMIT / 6; i++)
         buffer_append_text(&input, "1\r\nx\r\n");
     buffer_append_text(&input, "0\r\n\r\n");
     for (size_t step = 1; step <= input.size; step *= 7) {
@@ -456,7 +456,7 @@ static void bodies_have_none(void **state)
         for (size_t at = 0; at < input.size; at += step)
             feed(&account, (struct bytes){input.data + at, input.size - at < step ? input.size - at : step});
         assert_int_equal(account.state, HTTP1_ANSWER_WHOLE);
-        assert_int_equal(account.body.size, 3 * HTTP1_HEADER_LIMIT / 6);
+        assert_int_equal(account.body.size, 3 * TRANSFER_HEADER_LIMIT / 6);
         end(&account);
     }
     buffer_deinit(&input);
