@@ -76,23 +76,20 @@ static void write_sinks(const struct sinks *sinks, enum journal_kind kind, struc
 static void write_log(const struct journal *journal, struct buffer *out)
 {
     struct sinks sinks = {.count = journal_sink_count(journal)};
-    struct journal_counts lines = journal_counts(journal, JOURNAL_LINES);
-    struct journal_counts spans = journal_counts(journal, JOURNAL_SPANS);
+    struct journal_counts kinds[JOURNAL_KINDS];
 
-    /* Each sink is looked at once, so that its numbers are of one moment. */
     sinks.list = alloc_zeroed((sinks.count + 1) * sizeof(struct journal_sink_counts));
-    for (unsigned i = 0; i < sinks.count; i++)
-        sinks.list[i] = journal_sink_counts(journal, i);
+    journal_all_counts(journal, kinds, sinks.list);
     prometheus_single(out, "embergate_log_accepted_total", "counter", "Lines for the request log",
-                      (int64_t)lines.accepted);
+                      (int64_t)kinds[JOURNAL_LINES].accepted);
     prometheus_single(out, "embergate_log_waiting_bytes", "gauge", "Bytes of lines that are not in all sinks yet",
-                      (int64_t)lines.waiting_bytes);
+                      (int64_t)kinds[JOURNAL_LINES].waiting_bytes);
     write_sinks(&sinks, JOURNAL_LINES, out);
     if (journal_takes(journal, JOURNAL_SPANS)) {
         prometheus_single(out, "embergate_spans_accepted_total", "counter", "Spans for the exporter",
-                          (int64_t)spans.accepted);
+                          (int64_t)kinds[JOURNAL_SPANS].accepted);
         prometheus_single(out, "embergate_spans_waiting_bytes", "gauge", "Bytes of spans that were not taken yet",
-                          (int64_t)spans.waiting_bytes);
+                          (int64_t)kinds[JOURNAL_SPANS].waiting_bytes);
         write_sinks(&sinks, JOURNAL_SPANS, out);
     }
     alloc_free(sinks.list);

@@ -4,6 +4,7 @@
 #include "flow/status.h"
 
 #include "admit/queue.h"
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "json/json_write.h"
 #include "record/journal.h"
@@ -312,38 +313,40 @@ static void write_memory(struct memo *memo, struct buffer *out)
     buffer_append_char(out, '}');
 }
 
-static void write_journal(const struct journal *journal, enum journal_kind kind, const char *name, struct buffer *out)
+static void write_journal(const struct journal_counts *counts, bool kept, const char *name, struct buffer *out)
 {
-    struct journal_counts counts = journal_counts(journal, kind);
-
     begin(out, name, '{');
-    write_bool(out, "kept", journal_takes(journal, kind));
-    write_number(out, "accepted", counts.accepted);
-    write_number(out, "waiting_bytes", counts.waiting_bytes);
+    write_bool(out, "kept", kept);
+    write_number(out, "accepted", counts->accepted);
+    write_number(out, "waiting_bytes", counts->waiting_bytes);
     buffer_append_char(out, '}');
 }
 
 static void write_log(const struct journal *journal, struct buffer *out)
 {
-    begin(out, "log", '{');
-    write_journal(journal, JOURNAL_LINES, "lines", out);
-    write_journal(journal, JOURNAL_SPANS, "spans", out);
-    begin(out, "sinks", '[');
-    for (unsigned i = 0; i < journal_sink_count(journal); i++) {
-        struct journal_sink_counts sink = journal_sink_counts(journal, i);
+    unsigned count = journal_sink_count(journal);
+    struct journal_sink_counts *sinks = alloc_zeroed((count + 1) * sizeof(*sinks));
+    struct journal_counts kinds[JOURNAL_KINDS];
 
+    journal_all_counts(journal, kinds, sinks);
+    begin(out, "log", '{');
+    write_journal(&kinds[JOURNAL_LINES], journal_takes(journal, JOURNAL_LINES), "lines", out);
+    write_journal(&kinds[JOURNAL_SPANS], journal_takes(journal, JOURNAL_SPANS), "spans", out);
+    begin(out, "sinks", '[');
+    for (unsigned i = 0; i < count; i++) {
         begin_object(out, i);
-        json_write_member_string(out, "name", bytes_of(sink.name));
-        write_bool(out, "good", sink.good);
-        write_number(out, "written", sink.written);
-        write_number(out, "dropped", sink.dropped);
-        write_number(out, "waiting", sink.waiting);
-        write_number(out, "bytes", sink.bytes);
-        write_number(out, "errors", sink.errors);
-        write_number(out, "rotations", sink.rotations);
+        json_write_member_string(out, "name", bytes_of(sinks[i].name));
+        write_bool(out, "good", sinks[i].good);
+        write_number(out, "written", sinks[i].written);
+        write_number(out, "dropped", sinks[i].dropped);
+        write_number(out, "waiting", sinks[i].waiting);
+        write_number(out, "bytes", sinks[i].bytes);
+        write_number(out, "errors", sinks[i].errors);
+        write_number(out, "rotations", sinks[i].rotations);
         buffer_append_char(out, '}');
     }
     buffer_append_text(out, "]}");
+    alloc_free(sinks);
 }
 
 void status_write(struct flow *flow, struct buffer *out)

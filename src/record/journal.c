@@ -410,8 +410,7 @@ struct journal_counts journal_counts(const struct journal *journal, enum journal
     if (!journal)
         return counts;
     uv_mutex_lock(&journal->desk->lock);
-    counts.accepted = journal->desk->accepted[kind];
-    counts.waiting_bytes = journal->desk->handed[kind] + journal->desk->backlog[kind];
+    counts = desk_kind_counts(journal->desk, kind);
     uv_mutex_unlock(&journal->desk->lock);
     return counts;
 }
@@ -423,13 +422,24 @@ unsigned journal_sink_count(const struct journal *journal)
 
 struct journal_sink_counts journal_sink_counts(const struct journal *journal, unsigned index)
 {
-    struct desk *desk = journal->desk;
     struct journal_sink_counts counts;
 
-    uv_mutex_lock(&desk->lock);
-    counts = desk->rows[index].counts;
-    counts.accepted = desk->accepted[desk->rows[index].takes];
-    counts.waiting = counts.accepted - counts.written - counts.dropped;
-    uv_mutex_unlock(&desk->lock);
+    uv_mutex_lock(&journal->desk->lock);
+    counts = desk_sink_counts(journal->desk, index);
+    uv_mutex_unlock(&journal->desk->lock);
     return counts;
+}
+
+void journal_all_counts(const struct journal *journal, struct journal_counts ret_kinds[JOURNAL_KINDS],
+                        struct journal_sink_counts *ret_sinks)
+{
+    memset(ret_kinds, 0, sizeof(*ret_kinds) * JOURNAL_KINDS);
+    if (!journal)
+        return;
+    uv_mutex_lock(&journal->desk->lock);
+    for (int kind = 0; kind < JOURNAL_KINDS; kind++)
+        ret_kinds[kind] = desk_kind_counts(journal->desk, (enum journal_kind)kind);
+    for (unsigned i = 0; i < journal->outlet_count; i++)
+        ret_sinks[i] = desk_sink_counts(journal->desk, i);
+    uv_mutex_unlock(&journal->desk->lock);
 }

@@ -81,3 +81,6 @@ struct journal_sink_counts {
 struct journal_counts journal_counts(const struct journal *journal, enum journal_kind kind);
 unsigned journal_sink_count(const struct journal *journal);
 struct journal_sink_counts journal_sink_counts(const struct journal *journal, unsigned index);
+/* All of one moment: of each kind, and of journal_sink_count() sinks. */
+void journal_all_counts(const struct journal *journal, struct journal_counts ret_kinds[JOURNAL_KINDS],
+                        struct journal_sink_counts *ret_sinks);

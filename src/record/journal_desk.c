@@ -205,3 +205,17 @@ uint64_t desk_end(struct desk *desk)
     uv_mutex_unlock(&desk->lock);
     return lines;
 }
+
+struct journal_counts desk_kind_counts(const struct desk *desk, enum journal_kind kind)
+{
+    return (struct journal_counts){desk->accepted[kind], desk->handed[kind] + desk->backlog[kind]};
+}
+
+struct journal_sink_counts desk_sink_counts(const struct desk *desk, unsigned index)
+{
+    struct journal_sink_counts counts = desk->rows[index].counts;
+
+    counts.accepted = desk->accepted[desk->rows[index].takes];
+    counts.waiting = counts.accepted - counts.written - counts.dropped;
+    return counts;
+}

@@ -70,6 +70,9 @@ struct desk_orders {
 
 void desk_take(struct desk *desk, struct desk_orders *ret);
 
+/* With the lock held: the numbers of a kind, and of a sink. */
+struct journal_counts desk_kind_counts(const struct desk *desk, enum journal_kind kind);
+struct journal_sink_counts desk_sink_counts(const struct desk *desk, unsigned index);
 /* With the lock held: who may write how much follows from the numbers. */
 void desk_judge(struct desk *desk);
 /* With the lock held: the blocks at DONE were numbered. */
