@@ -410,6 +410,14 @@ class Provider:
         self.loop.call_soon_threadsafe(self._open.clear)
         self._gate = at
 
+    def move(self, at):
+        """Answers that wait go on, and wait before event number AT."""
+        def step():
+            self._open.set()
+            self._open.clear()
+        self._gate = at
+        self.loop.call_soon_threadsafe(step)
+
     def release(self):
         self._gate = None
         self.loop.call_soon_threadsafe(self._open.set)

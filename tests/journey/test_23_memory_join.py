@@ -230,8 +230,10 @@ def test_a_large_answer_is_let_go_and_relayed(provider):
     """More than is kept: it goes on for those who read it, and a newcomer asks anew."""
     with Gateway(**one_model(provider, cache={"entry": "32k"}, workers=2)) as gateway, Swarm(gateway) as swarm:
         body = seeded(mirrored("+tokens=3000"), stream=True)
-        provider.hold(at=1500)
+        provider.hold(at=3)
         guests = swarm.ask(10, body)
+        Swarm.wait(guests, first_event(body))
+        provider.move(at=1500)
         Swarm.wait(guests, b" w1000")
         newcomer = swarm.ask(1, body)
         provider.wait_chats(2)
