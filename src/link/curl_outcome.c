@@ -50,7 +50,7 @@ static int result_of(const struct curl_transfer *transfer, CURLcode code)
         return transfer->head_given ? 0 : TRANSFER_E_RESET; /* cut in its head */
     if (!transfer->asked)
         return look_up(early, ARRAY_SIZE(early), code, TRANSFER_E_CONNECT);
-    if (transfer->reused && transfer->header_bytes == 0 &&
+    if (transfer->reused && transfer->header_bytes == 0 && transfer_is_early(&transfer->base) &&
         look_up(late, ARRAY_SIZE(late), code, 0) != TRANSFER_E_BAD)
         return TRANSFER_E_STALE;
     return look_up(late, ARRAY_SIZE(late), code, TRANSFER_E_RESET);

@@ -84,7 +84,7 @@ struct curl_transfer {
     const struct curl_slist *headers;
     struct curl_slist *own_headers; /* in front of the target's list, for one request; or NULL */
     struct curl_slist *own_end;     /* where the target's list begins behind them */
-    bool is_get, is_fresh;
+    bool is_get, is_fresh, is_spent;
     struct curl_slist *resolve; /* given for this request, or NULL */
     uint32_t address_version;   /* of the address in `resolve` */
 

@@ -13,7 +13,6 @@
 #include "link/curl_private.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -92,6 +91,10 @@ static size_t end_of_head(struct curl_transfer *transfer)
         return 1;
     }
     transfer->head_given = true;
+    if (transfer_spends(!transfer->is_get, head.status)) {
+        SET(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
+        transfer->is_spent = true;
+    }
     transfer->base.events->head(transfer->base.data, &head);
     return transfer->state == CURL_TRANSFER_RUNNING;
 }
@@ -168,8 +171,7 @@ static int on_request(void *data, char *remote, char *local, int remote_port, in
     }
     transfer->asked = true;
     transfer->reused = !transfer->opened;
-    transfer->base.connected_at = uv_now(target->loop->uv);
-    transfer->base.connected_us = clock_us();
+    transfer_connects(&transfer->base, target->loop->uv);
     if (transfer->resolve)
         target->told_version = transfer->address_version;
     return CURL_PREREQFUNC_OK;
@@ -366,6 +368,9 @@ static struct transfer *start(struct transfer_target *base, const struct transfe
     if (request->fresh != transfer->is_fresh)
         SET(transfer->easy, CURLOPT_FRESH_CONNECT, (long)request->fresh);
     transfer->is_fresh = request->fresh;
+    if (transfer->is_spent)
+        SET(transfer->easy, CURLOPT_FORBID_REUSE, 0L);
+    transfer->is_spent = false;
     transfer->state = CURL_TRANSFER_STARTING;
     list_append(&target->loop->starting, &transfer->node);
     curl_loop_arm(target->loop);

@@ -11,7 +11,6 @@
 #include "link/http1_private.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -76,6 +75,7 @@ static bool on_head(void *data, const struct transfer_head *head)
     struct http1_connection *connection = data;
     struct transfer *transfer = &connection->transfer->base;
 
+    connection->spent = transfer_spends(connection->transfer->body.size > 0, head->status);
     transfer->events->head(transfer->data, head);
     return connection->transfer != NULL;
 }
@@ -92,10 +92,10 @@ static bool on_body(void *data, struct bytes piece)
 static void finish(struct http1_connection *connection, bool reusable)
 {
     struct http1_transfer *transfer = connection->transfer;
-    bool sent = !connection->writing && !connection->broken;
+    bool whole = !connection->writing && !connection->broken;
 
     connection->transfer = NULL;
-    if (reusable && sent && connection->version == connection->target->version) {
+    if (reusable && whole && !connection->spent && connection->version == connection->target->version) {
         http1_loop_keep(connection->loop, connection);
         http1_connection_heed_pause(connection);
     } else {
@@ -107,7 +107,7 @@ static void finish(struct http1_connection *connection, bool reusable)
 /* No byte of the answer came, and none ever will. */
 static void end_unanswered(struct http1_connection *connection, const char *reason)
 {
-    if (connection->transfer->reused)
+    if (connection->transfer->reused && transfer_is_early(&connection->transfer->base))
         http1_connection_fail(connection, TRANSFER_E_STALE, "a kept connection was closed before an answer came");
     else
         http1_connection_fail(connection, TRANSFER_E_RESET, reason);
@@ -238,11 +238,8 @@ static void send_request(struct http1_connection *connection, struct bytes head)
 
 static void begin(struct http1_connection *connection, struct bytes head)
 {
-    struct transfer *transfer = &connection->transfer->base;
-
     connection->state = HTTP1_BUSY;
-    transfer->connected_at = uv_now(connection->loop->uv);
-    transfer->connected_us = clock_us();
+    transfer_connects(&connection->transfer->base, connection->loop->uv);
     http1_answer_begin(connection->answer, connection);
     send_request(connection, head);
     http1_connection_heed_pause(connection);

@@ -77,6 +77,7 @@ struct http1_connection {
     enum http1_connection_state state;
     bool reading, writing;
     bool broken;                    /* the request could not be sent to its end */
+    bool spent;                     /* it was refused, perhaps unread: no other one follows it */
     unsigned version;               /* of the address it was made to */
     uint64_t since;                 /* uv_now(): connecting or idle */
     struct buffer unsent;           /* of the request's head */

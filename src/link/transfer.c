@@ -5,6 +5,7 @@
 #include "link/transfer_private.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "link/curl_loop.h"
 #include "link/http1_loop.h"
 
@@ -91,6 +92,22 @@ static bool is_good(const struct transfer_target_spec *spec)
     if (!is_host(spec->host) || !is_plain(spec->unix_path) || !is_plain(spec->api_key) || !is_plain(spec->ca_file))
         return false;
     return spec->host.size > 0 || spec->unix_path.size > 0;
+}
+
+void transfer_connects(struct transfer *transfer, uv_loop_t *loop)
+{
+    transfer->connected_at = uv_now(loop);
+    transfer->connected_us = clock_us();
+}
+
+bool transfer_is_early(const struct transfer *transfer)
+{
+    return clock_us() - transfer->connected_us < TRANSFER_STALE_MS * 1000ull;
+}
+
+bool transfer_spends(bool has_body, unsigned status)
+{
+    return has_body && status >= 400;
 }
 
 bool transfer_is_path(struct bytes path)

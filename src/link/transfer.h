@@ -47,7 +47,7 @@ struct transfer_target *transfer_target_free(struct transfer_target *target);
 void transfer_target_resolved(struct transfer_target *target, const char *address);
 
 enum {
-    TRANSFER_E_STALE = 1,   /* a reused connection was dead; nothing was answered */
+    TRANSFER_E_STALE = 1,   /* a reused connection was dead: it closed soon after, and nothing was answered */
     TRANSFER_E_DNS,
     TRANSFER_E_CONNECT,
     TRANSFER_E_CONNECT_TIMEOUT,

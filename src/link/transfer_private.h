@@ -11,6 +11,7 @@ enum {
     TRANSFER_INTERIM_LIMIT = 10,        /* 1xx answers before the real one */
     TRANSFER_RECEIVE_BUFFER = 64 << 10, /* what an upstream can push at a stalled reader, in the kernel */
     TRANSFER_IDLE_S = 50,               /* how long a connection waits to be used again: less than servers grant */
+    TRANSFER_STALE_MS = 1000,           /* a close that was on its way when the request left comes within that */
 };
 
 struct curl_loop;
@@ -53,6 +54,13 @@ struct transfer_carrier {
 
 extern const struct transfer_carrier transfer_by_curl, transfer_by_http1;
 
+/* TRANSFER has its connection from now on. */
+void transfer_connects(struct transfer *transfer, uv_loop_t *loop);
+/* So soon after that, a pooled connection that closes without a word has not seen the request. */
+bool transfer_is_early(const struct transfer *transfer);
+/* Some servers refuse a body without reading it, and then take it for the next request: such a connection is not used
+ * again. */
+bool transfer_spends(bool has_body, unsigned status);
 /* It can be sent as it is: a line end in a path would begin a header. */
 bool transfer_is_path(struct bytes path);
 /* A copy with a NUL behind it, for alloc_free(). */

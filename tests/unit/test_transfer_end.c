@@ -49,6 +49,51 @@ static void a_stale_connection_is_told_not_replayed(void **state)
     }
 }
 
+/* A server that closes after it had the request for a while has seen it: it is not for anybody to ask again unasked. */
+static void a_late_close_is_no_stale_connection(void **state)
+{
+    static const struct server_reply replies[] = {SAY(OK, THEN_KEEP), SAY("", THEN_KEEP)};
+    struct world world;
+    struct owner owner = {0};
+
+    world_init(&world, replies, 2);
+    ask_once(&world, &owner, &ask);
+    begin(&owner, world.target, &ask);
+    owner.done = false;
+    wait_for(&world, &world.server.requests, 2);
+    assert_int_equal(world.server.accepted, 1);
+    run_for(&world.loop, 1100);
+    server_drop(&world.server);
+    assert_true(run_until(&world.loop, &owner.done, 2000));
+    assert_int_equal(owner.result, TRANSFER_E_RESET);
+    owner_deinit(&owner);
+    world_deinit(&world);
+}
+
+/* Some servers refuse a body without reading it, and take it for the next request. */
+static void a_refused_body_is_the_last_of_its_connection(void **state)
+{
+    static const struct server_reply replies[] = {
+        SAY("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno", THEN_KEEP)};
+    static const struct transfer_request get = {.path = {"/v1/models", 10}, .get = true};
+    struct world world;
+    struct owner owner = {0};
+
+    world_init(&world, replies, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        ask_once(&world, &owner, &ask);
+        assert_int_equal(owner.result, 0);
+        assert_int_equal(owner.status, 503);
+        assert_int_equal(world.server.accepted, i + 1);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        ask_once(&world, &owner, &get);
+    assert_int_equal(world.server.accepted, 4);
+    wait_for(&world, &world.server.gone, 3);
+    owner_deinit(&owner);
+    world_deinit(&world);
+}
+
 static void a_closed_connection_is_not_used_again(void **state)
 {
     static const struct server_reply replies[] = {SAY(OK, THEN_CLOSE), SAY(OK, THEN_RESET)};
@@ -303,6 +348,8 @@ int main(int count, char **words)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stale_connection_is_told_not_replayed),
+        cmocka_unit_test(a_late_close_is_no_stale_connection),
+        cmocka_unit_test(a_refused_body_is_the_last_of_its_connection),
         cmocka_unit_test(a_closed_connection_is_not_used_again),
         cmocka_unit_test(cancelling_closes_the_connection),
         cmocka_unit_test(cancelling_inside_a_callback),
