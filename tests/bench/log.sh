@@ -75,10 +75,11 @@ measure_instructions() {
 
 # The log's thread by itself, to a file of each kind.
 measure_lines() {
-    local program=$build/bench/log_cost place
+    local program=$build/bench/log_cost llhttp=$build/libllhttp.a place
+    [ -f "$llhttp" ] || llhttp=$(pkg-config --libs libllhttp)
     meson compile -C "$build" embergate:static_library >>"$out/build.log" 2>&1 || die "no library, see $out/build.log"
-    compile -I"$root/src" "$here/log_cost.c" "$build/libembergate.a" -o "$program" \
-        $(pkg-config --libs libuv libcurl yajl libcyaml hiredis yaml-0.1 libcrypto zlib libpcre2-8) -lm
+    compile -I"$root/src" "$here/log_cost.c" "$build/libembergate.a" $llhttp -o "$program" \
+        $(pkg-config --libs libuv libcurl yajl libcyaml hiredis yaml-0.1 libssl libcrypto zlib libpcre2-8) -lm
     for place in /dev/null "$out/lines.log"; do
         say "lines to $place"
         "$program" "$place" >>"$out/raw.txt"
