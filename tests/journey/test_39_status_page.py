@@ -307,5 +307,5 @@ def test_the_drain_is_told_and_not_held_up(providers):
         while (chunk := client.read_chunk()) is not None:
             assert event_of(chunk.data)["ready"] is False
         client.close()
-        assert gateway.process.wait(PATIENCE) == 0 and time.monotonic() - began < 5
+        assert gateway.process.wait(PATIENCE) == 0 and time.monotonic() - began < 2
         lazy.close()
