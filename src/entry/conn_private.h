@@ -5,6 +5,7 @@
 #pragma once
 
 #include "entry/conn.h"
+#include "link/stream_socket.h"
 
 enum conn_phase {
     CONN_IDLE,      /* between requests, or a head is being read */
@@ -26,12 +27,7 @@ enum conn_phase {
 struct conn_writing;
 
 struct conn {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } socket;
+    union stream_socket socket;
     uv_timer_t timer;
     struct conn_context *context;
     struct list link;               /* context->conns */

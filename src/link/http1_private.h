@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "link/http1_answer.h"
 #include "link/http1_loop.h"
+#include "link/stream_socket.h"
 #include "link/transfer_private.h"
 
 #include <netinet/in.h>
@@ -62,12 +63,7 @@ enum http1_connection_state {
 };
 
 struct http1_connection {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } socket;
+    union stream_socket socket;
     struct list node;               /* in the target's list of its state */
     struct list age;                /* in loop->aging */
     struct http1_loop *loop;
@@ -108,7 +104,7 @@ void http1_target_resolved(struct transfer_target *target, const char *address);
 /* The head of REQUEST, appended to HEAD; false: its path cannot be sent. */
 bool http1_target_write_head(const struct http1_target *target, const struct transfer_request *request,
                              struct buffer *head);
-/* The connection used last, or NULL. */
+/* Of those that wait, and there are some: the one used last. */
 struct http1_connection *http1_target_take(struct http1_target *target);
 
 /* http1_loop.c: one whose answer is whole waits for the next request, and the oldest goes when there are too many; it

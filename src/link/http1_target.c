@@ -135,11 +135,8 @@ bool http1_target_write_head(const struct http1_target *target, const struct tra
 
 struct http1_connection *http1_target_take(struct http1_target *target)
 {
-    struct http1_connection *connection;
+    struct http1_connection *connection = LIST_ENTRY(target->idle.prev, struct http1_connection, node);
 
-    if (list_empty(&target->idle))
-        return NULL;
-    connection = LIST_ENTRY(target->idle.prev, struct http1_connection, node);
     http1_loop_forget(target->loop, connection);
     return connection;
 }

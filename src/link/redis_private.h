@@ -8,6 +8,7 @@
 #include "link/redis.h"
 #include "link/redis_wire.h"
 #include "link/resolve.h"
+#include "link/stream_socket.h"
 
 enum redis_state {
     REDIS_WAITING,      /* the timer says when to connect */
@@ -21,12 +22,7 @@ enum redis_state {
 /* One connection. It outlives its use by the turn its socket needs to close. */
 struct redis_conn {
     struct redis *redis;
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } socket;
+    union stream_socket socket;
     uv_connect_t connect;
     uv_write_t write;
     struct buffer out;          /* this turn's commands */

@@ -1,7 +1,6 @@
 """Fixtures: providers and gateways of a test file live as long as the file; each test begins with a clean record."""
 
 import os
-import shutil
 import subprocess
 import sys
 
@@ -79,8 +78,6 @@ def openssl(folder, *arguments):
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
     """An authority of our own; server certificates that are good, expired, for another name, and self-signed."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("tls")
     openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
             "-subj", "/CN=journey authority", "-addext", "basicConstraints=critical,CA:TRUE")
