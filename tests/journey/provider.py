@@ -280,6 +280,7 @@ class Answer:
     async def informational(self):
         for _ in range(int(self.faults.get("1xx") or 0)):
             await self.connection.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+            await asyncio.sleep(0)      # to hear that the other side has left, and for the other connections
 
     async def send_head(self, data):
         if "slowhdr" not in self.faults:
