@@ -108,6 +108,11 @@ def since(gateway, before):
     return {name: value - before[name] for name, value in counts(gateway).items() if value != before[name]}
 
 
+def wait_joins(gateway, joins):
+    """Until so many have joined, ever: an exchange that is open may not have come so far."""
+    until(lambda: counts(gateway)["joins"] == joins, f"{joins} that joined")
+
+
 def purge(gateway, query=""):
     answer = gateway.ask("/cache/purge" + query, method="POST", address=gateway.admin)
     assert answer.status == 200, (answer.status, answer.body)

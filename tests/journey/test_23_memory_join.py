@@ -8,7 +8,7 @@ import statistics
 import pytest
 from harness import Gateway
 from memory_world import (CHAT, FULL, GOODFIRE, Swarm, control, counts, mirrored, one_model, page, said, seeded, until,
-                          verdict, wanted)
+                          verdict, wait_joins, wanted)
 
 MANY = 1000 if FULL else 200
 RELEASE = FULL      # the bounds of a build without sanitizers
@@ -285,7 +285,7 @@ def test_both_dialects_share_one_answer(providers, kind, leads, stream):
         if stream:
             Swarm.wait(others, first_event(body))
         else:
-            gateway.wait("exchanges", 4)
+            wait_joins(gateway, 3)
         provider.release()
         answers = swarm.answers(first + others) + [gateway.ask(door, body) for door in doors]
         assert len(provider.chats()) == 1

@@ -12,7 +12,7 @@ import pytest
 from admit_world import (BUDGET, COST, OUTPUT, PROMPT, RATE, RATE_OF_TOKENS, Key, entries, error, free, limited, limiting,
                          own_usage, passes, places, statuses, tokens_question, usage, used)
 from harness import Gateway, backend, echo, question
-from memory_world import CHAT, GOODFIRE, Swarm, seeded, until, verdict
+from memory_world import CHAT, GOODFIRE, Swarm, seeded, until, verdict, wait_joins
 from test_04_openai_node import pytestmark as needs_node
 from test_04_openai_node import run as run_node
 
@@ -476,7 +476,7 @@ def test_joins(providers, charge):
     with Gateway(**config) as gateway, Swarm(gateway) as swarm:
         provider.hold()
         guests = swarm.ask(4, seeded(stream=True))
-        gateway.wait("exchanges", 4)
+        wait_joins(gateway, 3)
         provider.wait_chats(1)
         until(lambda: places(gateway) == {("gateway", ""): 1}, "one place: joins need none")
         provider.release()
@@ -496,7 +496,7 @@ def test_a_leader_that_left_leaves_the_bill_right(providers):
         leader = swarm.ask(1, body)
         provider.wait_chats(1)
         joiners = swarm.ask(2, body)
-        gateway.wait("exchanges", 3)
+        wait_joins(gateway, 2)
         swarm.leave(leader)
         gateway.wait("exchanges", 2)
         provider.release()

@@ -10,7 +10,7 @@ import pytest
 from admit_world import (BUDGET, COST, RATE, Key, entries, error, free, limited, own_usage, places, statuses,
                          tokens_question, until, usage, used)
 from harness import FAKETIME, Gateway, backend, question
-from memory_world import Swarm, seeded, verdict
+from memory_world import Swarm, seeded, verdict, wait_joins
 from redis_world import Redis, Talk, Wire, free_port
 
 SLOW = {"requests_per_minute": 1}
@@ -193,7 +193,7 @@ def test_asked_at_one_time_and_charged_once(provider, redis):
         provider.hold()
         guests = swarm.ask(6, seeded(stream=True, max_tokens=1))
         provider.wait_chats(1)
-        one.wait("exchanges", 6)
+        wait_joins(one, 5)
         provider.release()
         assert statuses(swarm.answers(guests)) == {200: 6} and len(provider.chats()) == 1
         one.wait("exchanges", 0)

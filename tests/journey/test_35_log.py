@@ -12,7 +12,7 @@ from admit_world import Key, Stranger, entries
 from conftest import SHORT
 from harness import PATIENCE, Client, Gateway, backend, echo, question, request_bytes
 from log_world import PARTS, Watch
-from memory_world import CHAT, GOODFIRE, LOGITS, Swarm, control, seeded, until
+from memory_world import CHAT, GOODFIRE, LOGITS, Swarm, control, counts, seeded, until, wait_joins
 from provider_kinds import Reply
 from test_10_variants import CONTROLLER
 
@@ -476,11 +476,11 @@ def test_join(houses, provider_of):
     gateway, one = houses("plain"), provider_of("openai")
     with Swarm(gateway) as swarm, Watch(gateway) as watch:
         one.hold()
-        body = seeded(stream=True)
+        body, joins = seeded(stream=True), counts(gateway)["joins"]
         guests = swarm.ask(1, body)
         one.wait_chats(1)
         guests += swarm.ask(1, body)
-        gateway.wait("exchanges", 2)
+        wait_joins(gateway, joins + 1)
         one.release()
         swarm.answers(guests)
     made, = [record for record in watch.records if record["cache"] == "miss"]
@@ -581,11 +581,11 @@ def test_leaving_while_joined(houses, provider_of):
     gateway, one = houses("plain"), provider_of("openai")
     with Swarm(gateway) as swarm, Watch(gateway) as watch:
         one.hold()
-        body = seeded(stream=True)
+        body, joins = seeded(stream=True), counts(gateway)["joins"]
         leader = swarm.ask(1, body)
         one.wait_chats(1)
         joiner = swarm.ask(1, body)
-        gateway.wait("exchanges", 2)
+        wait_joins(gateway, joins + 1)
         swarm.leave(joiner)
         gateway.wait("exchanges", 1)
         one.release()
@@ -600,11 +600,11 @@ def test_the_leader_leaves(houses, provider_of):
     gateway, one = houses("plain"), provider_of("openai")
     with Swarm(gateway) as swarm, Watch(gateway) as watch:
         one.hold()
-        body = seeded(stream=True)
+        body, joins = seeded(stream=True), counts(gateway)["joins"]
         leader = swarm.ask(1, body)
         one.wait_chats(1)
         joiner = swarm.ask(1, body)
-        gateway.wait("exchanges", 2)
+        wait_joins(gateway, joins + 1)
         swarm.leave(leader)
         gateway.wait("exchanges", 1)
         one.release()
