@@ -74,20 +74,23 @@ static uint64_t prompt_of(const struct chat_request *request)
            found.media * TOKENS_PER_MEDIUM;
 }
 
-static uint64_t output_of(const struct chat_request *request, uint32_t default_output)
+static uint64_t output_of(const struct chat_request *request, const struct config_model *model)
 {
-    uint64_t one = default_output, times = request->n > 1 ? (uint64_t)request->n : 1;
+    uint64_t one = model ? model->default_output : CONFIG_DEFAULT_OUTPUT;
+    uint64_t times = request->n > 1 ? (uint64_t)request->n : 1;
 
     if (request->operation == CHAT_LOGITS)
         return 1;
-    if (request->has_max_tokens)
+    if (model && model->fixed_output)
+        one = model->fixed_output;
+    else if (request->has_max_tokens)
         one = request->max_tokens > 0 ? (uint64_t)request->max_tokens : 0;
     return one && times > ESTIMATE_MOST / one ? ESTIMATE_MOST : one * times;
 }
 
-struct estimate estimate_of(const struct chat_request *request, uint32_t default_output)
+struct estimate estimate_of(const struct chat_request *request, const struct config_model *model)
 {
-    return (struct estimate){prompt_of(request), output_of(request, default_output)};
+    return (struct estimate){prompt_of(request), output_of(request, model)};
 }
 
 uint64_t estimate_money(uint64_t prompt_tokens, uint64_t output_tokens, uint64_t input_price, uint64_t output_price)

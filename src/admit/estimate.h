@@ -3,13 +3,14 @@
  *
  * Tokens of the prompt: a token for every four bytes of text in the messages (as JSON writes it), of the system prompt,
  * and of the tools and the response's schema, which the model reads as well; four for each message; of images and other
- * media 1,000 each, whatever their size. Of the answer: the output limit when one is said, else the model's
- * DEFAULT_OUTPUT; times n. Logits: the prompt, and one. Never more than ESTIMATE_MOST of either. Documented in the
- * README.
+ * media 1,000 each, whatever their size. Of the answer: the output limit that the backend is told (that which MODEL's
+ * entry fixes, else the client's), else what MODEL's entry expects; times n. Logits: the prompt, and one. Never more
+ * than ESTIMATE_MOST of either. Documented in the README.
  */
 #pragma once
 
 #include "chat/request.h"
+#include "config/config.h"
 
 #define ESTIMATE_MOST UINT64_C(1000000000000)
 
@@ -17,7 +18,8 @@ struct estimate {
     uint64_t prompt, output;
 };
 
-struct estimate estimate_of(const struct chat_request *request, uint32_t default_output);
+/* MODEL NULL: there is no entry. */
+struct estimate estimate_of(const struct chat_request *request, const struct config_model *model);
 
 /* Money in millionths of the currency, the last one begun counted; prices per million tokens in millionths.
  * Saturates. */

@@ -73,6 +73,22 @@ static bool is_unsure(const struct tree_node *node, const struct config_model *m
     return false;
 }
 
+/* The output limit that PARAMS set, or 0: of the two names for it the first, or the LAST. */
+static uint32_t output_limit(const struct config_params *params, bool last)
+{
+    int64_t limit = 0;
+
+    for (uint32_t i = 0; i < params->count; i++) {
+        const struct config_param *param = &params->list[i];
+
+        if ((last || limit == 0) && (bytes_equal(param->name, BYTES("max_tokens")) ||
+                                     bytes_equal(param->name, BYTES("max_completion_tokens"))) &&
+            bytes_to_i64(param->value, &limit) < 0)
+            limit = 0;
+    }
+    return limit > 0 && limit <= INT32_MAX ? (uint32_t)limit : 0;
+}
+
 static void build_model(struct build *build, const struct raw_model *raw, const struct tree_node *node,
                         struct config_model *model)
 {
@@ -93,7 +109,10 @@ static void build_model(struct build *build, const struct raw_model *raw, const 
     build_quota(build, raw->quota, tree_member(node, BYTES("quota")), &model->quota);
     build_queue(build, raw->queue, node, &model->quota, &model->queue);
     build_price(build, raw->price, tree_member(node, BYTES("price")), &model->price);
-    model->default_output = CONFIG_DEFAULT_OUTPUT;
+    model->fixed_output = output_limit(&model->fixed, true);
+    model->default_output = output_limit(&model->defaults, false);
+    if (model->default_output == 0)
+        model->default_output = CONFIG_DEFAULT_OUTPUT;
     build_count(build, node, "default_output", raw->default_output, 1, INT32_MAX, &model->default_output);
     build_bodies(build, tree_member(node, BYTES("log_bodies")), raw->log_bodies, &model->bodies);
 }

@@ -176,6 +176,7 @@ struct config_model {
     struct config_queue queue;
     struct config_price price;
     uint32_t default_output;    /* tokens estimated for an answer without an output limit */
+    uint32_t fixed_output;      /* the output limit among FIXED; 0: none */
     enum config_bodies bodies;  /* of its requests, in the log, unless the key says otherwise */
 };
 

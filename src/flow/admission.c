@@ -3,50 +3,78 @@
  * Redis the decision is one command there, else one call here. Whoever gives a place back offers it to the queues in
  * front of its scopes.
  */
-#include "flow/admission.h"
+#include "flow/patience.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
 
-static struct admit_time now(void)
+struct admit_time admission_now(void)
 {
     return (struct admit_time){clock_us(), clock_wall_s()};
 }
 
 /* --- which scopes --- */
 
-struct admission *admission_new(struct exchange *x, const struct config_backend *backend)
+/* The queue in front of X's model is as the model: by its number. */
+static size_t model_number(const struct exchange *x)
+{
+    return x->route.model ? (size_t)(x->route.model - x->flow->config->models) : 0;
+}
+
+bool admission_scopes(const struct exchange *x, struct scope *scopes[SCOPE_KINDS])
 {
     struct flow *flow = x->flow;
-    const struct config_model *model = x->route.model;
-    size_t number = model ? (size_t)(model - flow->config->models) : 0;
     struct keyring_place place = {NULL, KEYRING_NO_TEAM};
-    struct scope *scopes[SCOPE_KINDS] = {
-        [SCOPE_OF_MODEL] = model ? flow->scopes.models[number] : NULL,
-        [SCOPE_OF_BACKEND] = backend ? flow->scopes.backends[backend->index] : NULL,
-        [SCOPE_OF_GATEWAY] = flow->scopes.gateway,
-    };
-    struct admission *admission;
     bool any = false;
 
     if (x->key)
         place = keyring_place(x->keyring, x->key);
     scopes[SCOPE_OF_KEY] = place.scope;
     scopes[SCOPE_OF_TEAM] = place.team == KEYRING_NO_TEAM ? NULL : flow->scopes.teams[place.team];
+    scopes[SCOPE_OF_MODEL] = x->route.model ? flow->scopes.models[model_number(x)] : NULL;
+    scopes[SCOPE_OF_BACKEND] = NULL;
+    scopes[SCOPE_OF_GATEWAY] = flow->scopes.gateway;
     for (unsigned i = 0; i < SCOPE_KINDS; i++)
         any = any || scopes[i];
+    return any;
+}
+
+/* Who takes turns with others: a key without a team is one of its own. */
+static struct bytes team_of(const struct exchange *x)
+{
+    if (!x->key)
+        return BYTES_NONE;
+    return x->key->team.size ? x->key->team : x->key->name;
+}
+
+static uint32_t weight_of(const struct exchange *x)
+{
+    uint32_t team = x->key ? keyring_place(x->keyring, x->key).team : KEYRING_NO_TEAM;
+
+    return team == KEYRING_NO_TEAM ? 1 : x->flow->config->teams[team].weight;
+}
+
+struct admission *admission_new(struct exchange *x, const struct config_backend *backend)
+{
+    struct flow *flow = x->flow;
+    struct scope *scopes[SCOPE_KINDS];
+    bool any = admission_scopes(x, scopes);
+    struct admission *admission;
+
+    /* One that is asked after a failure has limits as well. */
+    for (uint32_t i = 0; backend && i < x->candidate_count; i++)
+        any = any || flow->scopes.backends[x->candidates[i].backend->index];
     if (!any)
         return NULL;
     admission = alloc_bytes(sizeof(*admission));
-    *admission = (struct admission){.flow = flow, .x = x};
+    *admission = (struct admission){.flow = flow, .x = x, .team = team_of(x), .weight = weight_of(x)};
     memcpy(admission->scopes, scopes, sizeof(scopes));
+    admission_set_backend(admission, backend);
     list_init(&admission->waiting);
-    if (scopes[SCOPE_OF_BACKEND])
-        admission->backend = backend;
     if (scopes[SCOPE_OF_MODEL])
-        admission->model_queue = flow->shared->model_queues[number];
-    if (model)
-        admission->price = model->price;
+        admission->model_queue = flow->shared->model_queues[model_number(x)];
+    if (x->route.model)
+        admission->price = x->route.model->price;
     return admission;
 }
 
@@ -91,12 +119,12 @@ bool admission_try(struct admission *admission)
         admission->asking = true;
         if (!admission->shared)
             admission->shared = alloc_bytes(sizeof(*admission->shared));
-        shared_take(flow->limits_shared, admission->shared, admission->scopes, SCOPE_KINDS, &admission->want, now(),
-                    decided, admission);
+        shared_take(flow->limits_shared, admission->shared, admission->scopes, SCOPE_KINDS, &admission->want,
+                    admission_now(), decided, admission);
         return !admission->asking;
     }
-    admission->result = reservation_take(&admission->local, admission->scopes, SCOPE_KINDS, &admission->want, now(),
-                                         &admission->refusal);
+    admission->result = reservation_take(&admission->local, admission->scopes, SCOPE_KINDS, &admission->want,
+                                         admission_now(), &admission->refusal);
     admission->taken = admission->result == 0;
     admission->tried = true;
     return true;
@@ -135,10 +163,14 @@ static struct charge used(const struct admission *admission, const struct transc
 /* Nobody waits for a decision any more. */
 static void stop_waiting(struct admission *admission)
 {
-    queue_leave(&admission->waiter);
-    list_remove(&admission->waiting);
+    patience_leave(admission);
     if (admission->asking)
         shared_forget(admission->shared);
+}
+
+bool admission_is_asking(const struct admission *admission)
+{
+    return admission->asking || (admission->shared_moved && admission->shared_moved->asking);
 }
 
 /* ACTUAL NULL: it is undone. */
@@ -146,7 +178,7 @@ static void give_back(struct admission *admission, const struct charge *actual)
 {
     struct shared_take *const shared[] = {admission->shared, admission->shared_moved};
     struct reservation *const local[] = {&admission->local, admission->moved};
-    struct admit_time at = now();
+    struct admit_time at = admission_now();
 
     for (size_t i = 0; i < ARRAY_SIZE(shared); i++) {
         if (shared[i] && actual)
@@ -183,58 +215,13 @@ void admission_settle(struct admission *admission, const struct transcript_facts
     admission_free(admission);
 }
 
-/* What was taken of the backend is given back: of the first one a part of the whole, of another one by itself. */
-static void leave_backend(struct admission *admission)
-{
-    const struct config_backend *backend = admission->backend;
-    struct scope *scope = admission->scopes[SCOPE_OF_BACKEND];
-
-    if (!backend)
-        return;
-    if (admission->shared_moved)
-        shared_undo(admission->shared_moved, now());
-    else if (admission->shared)
-        shared_leave(admission->shared, scope, now());
-    else if (admission->moved)
-        reservation_undo(admission->moved, now());
-    else
-        reservation_leave(&admission->local, scope, now());
-    admission->shared_moved = alloc_free(admission->shared_moved);
-    admission->moved = alloc_free(admission->moved);
-    admission_set_backend(admission, NULL);
-    patience_offer(admission->flow->patience, backend);
-}
-
-bool admission_move(struct admission *admission, const struct config_backend *backend)
-{
-    struct scope *scope = admission->flow->scopes.backends[backend->index];
-    struct refusal refusal;
-
-    leave_backend(admission);
-    if (!scope)
-        return true;
-    if (admission->shared) {
-        if (!admission->flow->limits_shared)
-            return true;
-        admission->shared_moved = alloc_bytes(sizeof(*admission->shared_moved));
-        shared_charge(admission->flow->limits_shared, admission->shared_moved, scope, &admission->want, now());
-    } else {
-        if (!admission->moved)
-            admission->moved = ALLOC_NEW(struct reservation);
-        if (reservation_take(admission->moved, &scope, 1, &admission->want, now(), &refusal))
-            return false;
-    }
-    admission_set_backend(admission, backend);
-    return true;
-}
-
 void admission_lighten(struct admission *admission, bool whole_cost)
 {
     if (!admission)
         return;
     admission->whole_cost = whole_cost;
     if (admission->taken)
-        leave_backend(admission);
+        admission_leave_backend(admission);
 }
 
 void admission_undo(struct admission *admission)
@@ -262,7 +249,7 @@ static bool tightest(const struct admission *admission, enum quota_limit limit, 
     if (admission->tried)
         return reservation_line(&admission->local, limit, ret);
     return !admission->flow->limits_shared &&
-           reservation_tightest(admission->scopes, SCOPE_KINDS, limit, now(), ret);
+           reservation_tightest(admission->scopes, SCOPE_KINDS, limit, admission_now(), ret);
 }
 
 void admission_note(struct exchange *x, const struct admission *admission)
@@ -274,4 +261,17 @@ void admission_note(struct exchange *x, const struct admission *admission)
     told->degraded = admission->shared && admission->shared->degraded;
     told->waited_ms = admission->waited_ms;
     told->position = admission->position;
+    told->noted = true;
+}
+
+void admission_look(struct exchange *x)
+{
+    struct limits_told *told = &x->told;
+    struct scope *scopes[SCOPE_KINDS];
+
+    if (told->noted || !x->flow->limited || x->flow->admin || x->flow->limits_shared || (x->flow->keyring && !x->key) ||
+        !admission_scopes(x, scopes))
+        return;
+    told->has_requests = reservation_tightest(scopes, SCOPE_KINDS, QUOTA_REQUESTS, admission_now(), &told->requests);
+    told->has_tokens = reservation_tightest(scopes, SCOPE_KINDS, QUOTA_TOKENS, admission_now(), &told->tokens);
 }

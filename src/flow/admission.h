@@ -26,10 +26,15 @@ struct admission {
     /* What it took, here or in Redis; MOVED: of the backend that was asked instead, or NULL. */
     struct reservation local, *moved;
     struct shared_take *shared, *shared_moved;
+    const struct config_backend *moving;        /* the one that was to be asked last, instead of the first */
+    struct flight *flight;      /* waits to hear whether it may be */
+    enum flight_move move;      /* may it? */
     bool asking, taken, tried;
     int result;
     struct refusal refusal;
 
+    struct bytes team;          /* among those who wait; in the question's arena when it may wait later on */
+    uint32_t weight;
     struct waiter waiter;
     bool has_turn;
     uint64_t since_ms, until_ms;    /* of its patience, whichever queue it waits in */
@@ -37,6 +42,8 @@ struct admission {
     uint32_t position;          /* in the queue when it joined, from 1; 0: it did not wait */
 };
 
+/* The scopes that X's request is under, a backend's aside; false: there is none. */
+bool admission_scopes(const struct exchange *x, struct scope *scopes[SCOPE_KINDS]);
 /* The limits that X's request is under; NULL: none. */
 struct admission *admission_new(struct exchange *x, const struct config_backend *backend);
 /* Try to take. True: decided, see `result`; else X is resumed when it is. */
@@ -46,9 +53,11 @@ void admission_set_backend(struct admission *admission, const struct config_back
 /* It is over: FACTS (NULL: nothing was done) tell what was used. Frees it. */
 void admission_settle(struct admission *admission, const struct transcript_facts *facts);
 
-/* BACKEND is asked instead of the one whose place was taken, which is given back: false when its own limits do not let
- * this in. Where Redis counts there is no time to wait for it: charged without asking, and true. */
-bool admission_move(struct admission *admission, const struct config_backend *backend);
+/* The time that limits are asked with. */
+struct admit_time admission_now(void);
+/* Some decision of Redis is waited for. */
+bool admission_is_asking(const struct admission *admission);
+
 /* It needs no backend after all; WHOLE_COST: what the answer cost is charged all the same. NULL is fine. */
 void admission_lighten(struct admission *admission, bool whole_cost);
 /* As if it had never been taken; frees it. */
@@ -57,8 +66,18 @@ void admission_undo(struct admission *admission);
 /* The queue in front of its scope of KIND; NULL: none. */
 struct queue *admission_queue(const struct admission *admission, enum scope_kind kind);
 
-/* A place at BACKEND came free: whoever waits for it tries, else whoever waits for one that stands beside it. */
-void patience_offer(struct patience *patience, const struct config_backend *backend);
-
 /* Keep in X what the answer's head is to tell of its limits. */
 void admission_note(struct exchange *x, const struct admission *admission);
+/* The same of a request that takes nothing: how they stand. */
+void admission_look(struct exchange *x);
+
+/* --- admission_move.c --- */
+
+/* BACKEND is to be asked instead of the one whose place was taken, which is given back: do its own limits let this in?
+ * FLIGHT waits for Redis, and in the queue in front of BACKEND. */
+enum flight_move admission_move(struct admission *admission, const struct config_backend *backend,
+                                struct flight *flight);
+/* Its patience is over. ADMISSION may be gone afterwards. */
+void admission_move_late(struct admission *admission);
+/* What was taken of the backend is given back: of the first one a part of the whole, of another one by itself. */
+void admission_leave_backend(struct admission *admission);

@@ -213,13 +213,12 @@ void audits_consider(struct audits *audits, struct exchange *x)
 {
     struct flight_candidate *healthy;
     uint32_t count;
-    bool down;
 
     if (!was_remembered(x) || !x->memory.policy->audit_ppm || audits->closed ||
         !chance(x->memory.policy->audit_ppm))
         return;
     healthy = arena_alloc(&x->arena, x->candidate_count * sizeof(*healthy));
-    count = choose_healthy(x->flow, x->candidates, x->candidate_count, healthy, &down);
+    count = choose_healthy(x->flow, x->candidates, x->candidate_count, healthy);
     count = same_backend(x, healthy, count);
     if (count == 0 || audits->count >= AUDITS_AT_ONCE)
         memo_count(x->memory.model, MEMO_COUNT_audit_skipped);

@@ -174,12 +174,9 @@ static uint32_t sort_healthy(struct flow *flow, const struct flight_candidate *c
 }
 
 uint32_t choose_healthy(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,
-                        struct flight_candidate *ret, bool *ret_down)
+                        struct flight_candidate *ret)
 {
-    uint32_t all = sort_healthy(flow, candidates, count, true, ret);
-
-    *ret_down = all < count;
-    return all;
+    return sort_healthy(flow, candidates, count, true, ret);
 }
 
 uint32_t choose_look(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,

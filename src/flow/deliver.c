@@ -6,7 +6,7 @@
  * its own. An answer that breaks later, be it in the same moment, ends in an error event and a connection closed
  * without the last chunk.
  */
-#include "flow/exchange.h"
+#include "flow/admission.h"
 
 #include "base/clock.h"
 #include "entry/http_out.h"
@@ -97,6 +97,7 @@ static void tell_limits(struct exchange *x, struct http_head *head)
 {
     const struct limits_told *told = &x->told;
 
+    admission_look(x);
     if (told->has_requests)
         head->requests = rate_of(&told->requests);
     if (told->has_tokens)

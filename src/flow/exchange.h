@@ -46,7 +46,7 @@ struct scopes {
 
 /* What an answer's head tells of the limits its request is under. */
 struct limits_told {
-    bool has_requests, has_tokens, degraded;
+    bool noted, has_requests, has_tokens, degraded;
     struct scope_line requests, tokens;
     uint64_t waited_ms;
     uint32_t position;
@@ -303,12 +303,11 @@ struct explanation *explanation_free(struct explanation *explanation);
 
 /* Make X's admission, if it is under limits: its scopes, and what it wants of them. Nothing is taken yet. */
 void limit_begin(struct exchange *x);
+/* May X, for whom those before CANDIDATE are full, be put to it? Not if it is down; nor if it rests, and one of those
+ * can be waited for. */
+bool limit_may_pass_to(const struct exchange *x, uint32_t candidate);
 /* X leaves a queue without having had its turn, if it waits in one: what its record tells of that. */
 void limit_note_wait(struct exchange *x);
-
-struct patience *patience_new(struct flow *flow);
-void patience_close(struct patience *patience, uv_close_cb closed);
-struct patience *patience_free(struct patience *patience);
 
 /* --- limits.c --- */
 
@@ -326,10 +325,9 @@ struct usage_look *usage_look_free(struct usage_look *look);
 
 /* --- choose.c --- */
 
-/* Of COUNT candidates those worth asking now, the ones in good health first. The number, and in *RET_DOWN whether some
- * are down. */
+/* Of COUNT candidates those worth asking now, the ones in good health first. The number. */
 uint32_t choose_healthy(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,
-                        struct flight_candidate *ret, bool *ret_down);
+                        struct flight_candidate *ret);
 /* The same without letting anybody through to one that is down. */
 uint32_t choose_look(struct flow *flow, const struct flight_candidate *candidates, uint32_t count,
                      struct flight_candidate *ret);

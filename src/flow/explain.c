@@ -79,7 +79,7 @@ static void reckon(struct explanation *explanation)
     explanation->charge = (struct charge){.requests = 1, .placeless = explanation->found != MEMO_NONE};
     if (!explanation->whole_cost)
         return;
-    *estimate = estimate_of(&x->question->request, model ? model->default_output : CONFIG_DEFAULT_OUTPUT);
+    *estimate = estimate_of(&x->question->request, model);
     explanation->charge.tokens = estimate->prompt + estimate->output;
     explanation->charge.money = estimate_money(estimate->prompt, estimate->output, price->input, price->output);
 }
@@ -124,6 +124,8 @@ static void pass_by_full_ones(struct explanation *explanation)
 
         if (has_room(x->admission->scopes[SCOPE_OF_BACKEND], &explanation->charge))
             return;
+        if (!limit_may_pass_to(x, tried))
+            continue;
         x->candidates[0] = x->candidates[tried];
         x->candidates[tried] = first;
         admission_set_backend(x->admission, x->candidates[0].backend);

@@ -81,6 +81,10 @@ static void on_note(void *data, enum flight_note note, const struct config_backe
     case FLIGHT_FAILOVER:
         METRICS_COUNT(metrics, failovers_total);
         break;
+    case FLIGHT_FULL:
+        METRICS_COUNT(metrics, requests_refused_total);
+        METRICS_COUNT(metrics, limits_refused_total);
+        break;
     case FLIGHT_PAUSED:
         METRICS_COUNT(metrics, pauses_total);
         break;

@@ -34,39 +34,33 @@ static struct lead *lead_free(struct lead *lead)
 
 /* --- setting off --- */
 
-/* Nobody can be asked: FULL, those that could be reached have no place for whoever pays. */
-static void fail_down(struct flow *flow, const struct flight_plan *plan, bool full)
+/* Nobody can be asked. */
+static void fail_down(struct flow *flow, const struct flight_plan *plan)
 {
-    struct failure failure = failure_make(&plan->question->arena, full ? FAIL_RATE_LIMITED : FAIL_OVERLOADED,
-                                          full ? "The backends of '%.*s' that can be reached are at their limits. "
-                                                 "Please try again later."
-                                               : "No backend of '%.*s' can be reached right now.",
+    struct failure failure = failure_make(&plan->question->arena, FAIL_OVERLOADED,
+                                          "No backend of '%.*s' can be reached right now.",
                                           BYTES_ARG(plan->question->request.model));
 
     failure.retry_after_ms = 1000;
     METRICS_COUNT(flow->metrics, requests_refused_total);
-    if (full)
-        METRICS_COUNT(flow->metrics, limits_refused_total);
     admission_settle(plan->bill, NULL);
     transcript_fail(plan->transcript, &failure);
 }
 
-/* The place of PLAN's first candidate is taken already: if it is among HEALTHY it goes first, else the first that lets
- * whoever pays in. */
-static void put_paid_first(const struct flight_plan *plan, struct flight_candidate *healthy, uint32_t *count)
+/* The place of PLAN's first candidate is taken already: if it is among the COUNT that are HEALTHY it goes first. */
+static bool put_paid_first(const struct flight_plan *plan, struct flight_candidate *healthy, uint32_t count)
 {
     struct flight_candidate first;
 
-    for (uint32_t i = 0; i < *count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (healthy[i].backend != plan->candidates[0].backend)
             continue;
         first = healthy[i];
         memmove(healthy + 1, healthy, i * sizeof(*healthy));
         healthy[0] = first;
-        return;
+        return true;
     }
-    while (*count && !admission_move(plan->bill, healthy[0].backend))
-        memmove(healthy, healthy + 1, --*count * sizeof(*healthy));
+    return false;
 }
 
 /* PLAN's candidates are all there are: those worth asking now are asked. */
@@ -74,18 +68,15 @@ static void set_off(struct flow *flow, const struct flight_plan *plan)
 {
     struct flight_candidate *healthy = alloc_bytes(plan->count * sizeof(*healthy));
     struct flight_plan ask = *plan;
-    bool down, full;
 
     ask.candidates = healthy;
-    ask.count = choose_healthy(flow, plan->candidates, plan->count, healthy, &down);
-    full = ask.count > 0;
-    if (plan->bill)
-        put_paid_first(plan, healthy, &ask.count);
+    ask.count = choose_healthy(flow, plan->candidates, plan->count, healthy);
+    ask.paid = plan->bill && put_paid_first(plan, healthy, ask.count);
     if (ask.count) {
         health_earn(flow->health);
         flight_start(&flow->flights, &ask);
     } else {
-        fail_down(flow, plan, full);
+        fail_down(flow, plan);
     }
     alloc_free(healthy);
 }

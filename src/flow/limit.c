@@ -1,23 +1,12 @@
 /*
  * How much may this one ask? All scopes of the request decide together. A place among the concurrent ones may be
- * waited for, in the order of the queue in front of its scope; whoever streams is told meanwhile that it is alive.
+ * waited for, in the order of the queue in front of its scope (patience.c).
  */
 #include "flow/admission.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "flow/deliver_frame.h"
-#include "flow/siblings.h"
-
-/* How often those who wait are looked at: for the end of their patience, and their clients'. */
-#define LOOK_MS 100
-
-struct patience {
-    struct flow *flow;
-    struct list waiting;
-    uv_timer_t timer;
-    struct siblings *siblings;
-};
+#include "flow/patience.h"
 
 /* --- refusals --- */
 
@@ -29,21 +18,27 @@ static struct failure refusal_words(struct exchange *x, const struct refusal *re
         [QUOTA_TOKENS_MONTH] = "tokens per month", [QUOTA_MONEY_DAY] = "money per day",
         [QUOTA_MONEY_MONTH] = "money per month",
     };
+    static const char *const words[][2] = {
+        {"Rate limit reached", " Please try again later."},
+        {"What is left of the budget does not cover this request", " Ask for a shorter answer (max_tokens), ask whoever "
+                                                                   "runs this gateway, or wait until it begins anew."},
+        {"This request is larger than the limit ever allows",
+         " Ask for a shorter answer (max_tokens), send less, or ask whoever runs this gateway for more."},
+    };
     bool budget = refusal->limit >= QUOTA_TOKENS_DAY || refusal->never;
+    const char *const *said = words[refusal->never ? 2 : budget ? 1 : 0];
     struct bytes name = scope_name(refusal->scope);
     struct failure failure = failure_make(
-        &x->arena, budget ? FAIL_NO_BUDGET : FAIL_RATE_LIMITED, "%s for the %s%s%.*s%s on %s.%s",
-        budget ? "The budget is used up" : "Rate limit reached", scope_kind_name(scope_kind(refusal->scope)),
-        name.size ? " '" : "", BYTES_ARG(name), name.size ? "'" : "", what[refusal->limit],
-        budget ? " Ask whoever runs this gateway for more, or wait until it begins anew." : " Please try again later.");
+        &x->arena, budget ? FAIL_NO_BUDGET : FAIL_RATE_LIMITED, "%s for the %s%s%.*s%s on %s.%s", said[0],
+        scope_kind_name(scope_kind(refusal->scope)), name.size ? " '" : "", BYTES_ARG(name), name.size ? "'" : "",
+        what[refusal->limit], said[1]);
 
     failure.type = budget ? BYTES_NONE : refusal->limit == QUOTA_TOKENS ? BYTES("tokens") : BYTES("requests");
     if (refusal->never)
         return failure;
-    failure.retry_after_ms = refusal->retry_after_ms ? (uint32_t)(refusal->retry_after_ms < 86400000
-                                                                      ? refusal->retry_after_ms
-                                                                      : 86400000)
-                                                     : 1000;
+    failure.retry_after_ms = (uint32_t)(refusal->retry_after_ms < UINT32_MAX ? refusal->retry_after_ms : UINT32_MAX);
+    if (failure.retry_after_ms == 0)
+        failure.retry_after_ms = 1000;
     return failure;
 }
 
@@ -91,38 +86,11 @@ static void on_turn(void *data)
     exchange_resume(x);
 }
 
-static uint32_t weight_of(const struct exchange *x)
-{
-    uint32_t team = x->key ? keyring_place(x->keyring, x->key).team : KEYRING_NO_TEAM;
-
-    return team == KEYRING_NO_TEAM ? 1 : x->flow->config->teams[team].weight;
-}
-
-static void look(uv_timer_t *timer);
-
 static enum verdict wait_in(struct exchange *x, struct queue *queue)
 {
-    struct admission *admission = x->admission;
-
     x->backend_tried = 0;
-    waiter_init(&admission->waiter, &x->flow->mailbox, on_turn, x);
-    if (queue_join(queue, &admission->waiter, x->key ? x->key->team : BYTES_NONE, weight_of(x), 1, clock_ms()))
+    if (!patience_wait(x->admission, queue, on_turn, x))
         return refuse_waiting(x, "So many requests are waiting already that no more can. Please try again later.");
-    if (admission->position) {
-        /* It moved from one queue to another: its patience is the same. */
-        admission->waiter.since_ms = admission->since_ms;
-        if (admission->until_ms < admission->waiter.until_ms)
-            admission->waiter.until_ms = admission->until_ms;
-    } else {
-        METRICS_COUNT(x->flow->metrics, queued_total);
-        admission->since_ms = admission->waiter.since_ms;
-        admission->until_ms = admission->waiter.until_ms;
-    }
-    if (!admission->position)
-        admission->position = queue_position(&admission->waiter) + 1;
-    list_append(&x->flow->patience->waiting, &admission->waiting);
-    if (!uv_is_active((uv_handle_t *)&x->flow->patience->timer))
-        uv_timer_start(&x->flow->patience->timer, look, LOOK_MS, LOOK_MS);
     return STEP_WAIT;
 }
 
@@ -143,27 +111,9 @@ static enum verdict let_in(struct exchange *x)
     struct admission *admission = x->admission;
 
     limit_note_wait(x);
-    if (admission->waiter.queue) {
-        queue_take(&admission->waiter);
-        list_remove(&admission->waiting);
-    }
+    patience_take(admission);
     admission->has_turn = false;
     return STEP_NEXT;
-}
-
-/* The backend's places are taken: is there another one that can? Those before it have been tried. */
-static bool next_backend(struct exchange *x)
-{
-    struct flight_candidate first;
-
-    if (scope_kind(x->admission->refusal.scope) != SCOPE_OF_BACKEND || x->backend_tried + 1 >= x->candidate_count)
-        return false;
-    x->backend_tried++;
-    first = x->candidates[0];
-    x->candidates[0] = x->candidates[x->backend_tried];
-    x->candidates[x->backend_tried] = first;
-    admission_set_backend(x->admission, x->candidates[0].backend);
-    return true;
 }
 
 static struct queue *candidate_queue(const struct exchange *x, uint32_t candidate)
@@ -171,13 +121,45 @@ static struct queue *candidate_queue(const struct exchange *x, uint32_t candidat
     return x->flow->shared->backend_queues[x->candidates[candidate].backend->index];
 }
 
-/* The first one that may be waited in. */
-static struct queue *some_backend_queue(const struct exchange *x)
+/* The first of COUNT candidates that may be waited for. */
+static struct queue *some_queue(const struct exchange *x, uint32_t count)
 {
-    for (uint32_t i = 0; i < x->candidate_count; i++)
+    for (uint32_t i = 0; i < count; i++)
         if (candidate_queue(x, i))
             return candidate_queue(x, i);
     return NULL;
+}
+
+bool limit_may_pass_to(const struct exchange *x, uint32_t candidate)
+{
+    switch (health_look(x->flow->health, x->candidates[candidate].backend->index, clock_ms())) {
+    case HEALTH_GOOD:
+        return true;
+    case HEALTH_RESTING:
+        return !some_queue(x, candidate);
+    case HEALTH_DOWN:
+        break;
+    }
+    return false;
+}
+
+/* The backend's places are taken: is there another one that can? Those before it have been tried. */
+static bool next_backend(struct exchange *x)
+{
+    struct flight_candidate first = x->candidates[0];
+
+    if (scope_kind(x->admission->refusal.scope) != SCOPE_OF_BACKEND)
+        return false;
+    while (x->backend_tried + 1 < x->candidate_count) {
+        x->backend_tried++;
+        if (!limit_may_pass_to(x, x->backend_tried))
+            continue;
+        x->candidates[0] = x->candidates[x->backend_tried];
+        x->candidates[x->backend_tried] = first;
+        admission_set_backend(x->admission, x->candidates[0].backend);
+        return true;
+    }
+    return false;
 }
 
 static enum verdict settle_decision(struct exchange *x)
@@ -193,7 +175,7 @@ static enum verdict settle_decision(struct exchange *x)
     if (admission->refusal.limit != QUOTA_CONCURRENT)
         return refuse(x);
     if (!queue && scope_kind(admission->refusal.scope) == SCOPE_OF_BACKEND)
-        queue = some_backend_queue(x);
+        queue = some_queue(x, x->candidate_count);
     if (!admission->waiter.queue)
         return queue ? wait_in(x, queue) : refuse(x);
     admission->has_turn = false;
@@ -203,8 +185,7 @@ static enum verdict settle_decision(struct exchange *x)
         queue_stay(&admission->waiter);
         return STEP_WAIT;
     }
-    queue_leave(&admission->waiter);
-    list_remove(&admission->waiting);
+    patience_leave(admission);
     return wait_in(x, queue);
 }
 
@@ -239,7 +220,6 @@ void limit_begin(struct exchange *x)
 {
     bool remembered = x->memory.outcome == MEMORY_HIT || x->memory.outcome == MEMORY_JOIN;
     const struct config_admission *policy = &x->flow->config->admission;
-    const struct config_model *model = x->route.model;
     struct admission *admission;
 
     x->backend_tried = 0;
@@ -252,11 +232,12 @@ void limit_begin(struct exchange *x)
     admission->whole_cost = x->memory.outcome == MEMORY_HIT    ? policy->charge_hits
                             : x->memory.outcome == MEMORY_JOIN ? policy->charge_joined
                                                                : true;
+    if (x->candidate_count > 1 && !remembered)
+        admission->team = arena_copy(&x->question->arena, admission->team);
     admission->want.requests = 1;
     admission->want.placeless = remembered;
     if (admission->whole_cost && x->endpoint->kind == ENDPOINT_CHAT && x->question->request.doc) {
-        admission->estimate =
-            estimate_of(&x->question->request, model ? model->default_output : CONFIG_DEFAULT_OUTPUT);
+        admission->estimate = estimate_of(&x->question->request, x->route.model);
         admission->want.tokens = admission->estimate.prompt + admission->estimate.output;
         admission->want.money = estimate_money(admission->estimate.prompt, admission->estimate.output,
                                                admission->price.input, admission->price.output);
@@ -289,94 +270,4 @@ enum verdict limit_step(struct exchange *x)
         return settle_decision(x);
     x->limits_asked = true;
     return STEP_WAIT;
-}
-
-/* --- patience --- */
-
-static void keep_alive(struct exchange *x, uint64_t now)
-{
-    if (!x->question->request.stream || x->endpoint->operation != CHAT_COMPLETION || x->choked || !x->conn)
-        return;
-    if (!x->last_write_ms)
-        x->last_write_ms = x->admission->waiter.since_ms;
-    if (now - x->last_write_ms < x->flow->config->keepalive_ms)
-        return;
-    METRICS_COUNT(x->flow->metrics, keepalives_total);
-    x->told.position = x->admission->position;
-    x->told.waited_ms = now - x->admission->since_ms;
-    deliver_keepalive(x);
-}
-
-/* The queues that have had an offer in this look. */
-struct offered {
-    struct queue *list[32];
-    unsigned count;
-};
-
-/* Places come free that nobody here sees: other gateways', and those of another scope that whoever is in turn needs. */
-static void offer_once(struct offered *offered, struct queue *queue)
-{
-    for (unsigned i = 0; i < offered->count; i++)
-        if (offered->list[i] == queue)
-            return;
-    if (offered->count < ARRAY_SIZE(offered->list))
-        offered->list[offered->count++] = queue;
-    queue_offer(queue);
-}
-
-static void look(uv_timer_t *timer)
-{
-    struct patience *patience = timer->data;
-    uint64_t now = clock_ms();
-    struct offered offered = {0};
-
-    if (list_empty(&patience->waiting))
-        uv_timer_stop(timer);
-    LIST_EACH(&patience->waiting, node) {
-        struct admission *admission = LIST_ENTRY(node, struct admission, waiting);
-        struct exchange *x = admission->x;
-
-        if (now >= admission->waiter.until_ms && !admission->asking) {
-            x->patience_over = true;
-            exchange_resume(x);
-            continue;
-        }
-        keep_alive(x, now);
-        offer_once(&offered, admission->waiter.queue);
-    }
-}
-
-void patience_offer(struct patience *patience, const struct config_backend *backend)
-{
-    struct queue *queue = patience->flow->shared->backend_queues[backend->index];
-
-    if (queue && queue_length(queue))
-        queue_offer(queue);
-    else
-        siblings_offer(patience->siblings, backend->index);
-}
-
-struct patience *patience_new(struct flow *flow)
-{
-    struct patience *patience = ALLOC_NEW(struct patience);
-
-    patience->flow = flow;
-    patience->siblings = siblings_new(flow->config, flow->shared->backend_queues);
-    list_init(&patience->waiting);
-    uv_timer_init(flow->loop, &patience->timer);
-    patience->timer.data = patience;
-    return patience;
-}
-
-void patience_close(struct patience *patience, uv_close_cb closed)
-{
-    patience->timer.data = patience->flow;
-    uv_close((uv_handle_t *)&patience->timer, closed);
-}
-
-struct patience *patience_free(struct patience *patience)
-{
-    if (patience)
-        siblings_free(patience->siblings);
-    return alloc_free(patience);
 }

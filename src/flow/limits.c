@@ -2,7 +2,7 @@
  * The corridor's side of admission: the scopes of the configuration, the shared books in Redis, and what is counted and
  * said of them.
  */
-#include "flow/admission.h"
+#include "flow/patience.h"
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -99,10 +99,10 @@ static void settle(void *data, void *bill, const struct transcript_facts *facts)
     admission_settle(bill, facts);
 }
 
-static bool may_move(void *data, void *bill, const struct config_backend *backend)
+static enum flight_move may_move(void *data, void *bill, const struct config_backend *backend, struct flight *flight)
 {
     (void)data;
-    return admission_move(bill, backend);
+    return admission_move(bill, backend, flight);
 }
 
 void limits_init(struct flow *flow)

@@ -105,8 +105,7 @@ static void tell_tokens(const struct exchange *x, const struct transcript_facts 
     if (x->endpoint->kind != ENDPOINT_CHAT || x->reader.taken == 0)
         return;
     if (x->question->request.doc && (facts->prompt_tokens < 0 || facts->completion_tokens < 0)) {
-        struct estimate estimate =
-            estimate_of(&x->question->request, model ? model->default_output : CONFIG_DEFAULT_OUTPUT);
+        struct estimate estimate = estimate_of(&x->question->request, model);
 
         record->tokens_estimated = true;
         if (facts->prompt_tokens < 0)

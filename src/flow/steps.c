@@ -89,6 +89,9 @@ static void settle_admission(struct exchange *x)
         return;
     if (x->transcript)
         facts = transcript_facts(x->transcript);
+    /* Whoever leaves an answer that is being made has had what it read. */
+    if (!facts.whole && facts.chunks < x->reader.taken)
+        facts.chunks = x->reader.taken;
     admission_settle(x->admission, &facts);
     x->admission = NULL;
 }

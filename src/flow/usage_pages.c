@@ -93,17 +93,6 @@ static enum verdict send_page(struct usage_look *look)
 
 /* --- looking --- */
 
-static unsigned own_scopes(struct exchange *x, struct scope *scopes[SCOPE_KINDS])
-{
-    struct admission *admission = admission_new(x, NULL);
-
-    if (!admission)
-        return 0;
-    memcpy(scopes, admission->scopes, sizeof(admission->scopes));
-    admission_settle(admission, NULL);
-    return SCOPE_KINDS;
-}
-
 /* The next ones; how many. */
 static unsigned gather(struct usage_look *look, struct scope *scopes[SCOPE_KINDS])
 {
@@ -111,7 +100,7 @@ static unsigned gather(struct usage_look *look, struct scope *scopes[SCOPE_KINDS
     unsigned count = 0;
 
     if (look->own)
-        return look->next++ == 0 ? own_scopes(look->x, scopes) : 0;
+        return look->next++ == 0 && admission_scopes(look->x, scopes) ? SCOPE_KINDS : 0;
     look->more = flow->limits_shared && look->next >= SCOPES_MOST && admit_at(flow->shared->admit, look->next);
     while (!look->more && count < SCOPE_KINDS && (scopes[count] = admit_at(flow->shared->admit, look->next))) {
         look->next++;

@@ -1,19 +1,16 @@
 /*
  * The life of a flight:
  *
- *   start -> candidate -> [adapters] -> ask -> listen (flight_listen.c) -> finished | failed
- *               ^                                                             |
- *               +---------- next candidate, while nothing was said -----------+
+ *   start -> candidate -> may it? -> [adapters] -> ask -> listen (flight_listen.c) -> finished | failed
+ *               ^                                                                        |
+ *               +---------------- next candidate, while nothing was said ----------------+
  *
- * Another candidate is asked when this one could not be reached, or (once, within a budget) when it answered that it
- * cannot. Never after it may have begun to work: an answer is paid for.
+ * What comes after a failure is in flight_next.c.
  */
 #include "upstream/flight_private.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
-
-#include <assert.h>
 
 /* The Goodfire client waits 10 s for logits. */
 #define TALK_MS 9500
@@ -39,7 +36,8 @@ void flight_note(struct flight *flight, enum flight_note note, const struct fail
     flight->context->note(flight->context->data, note, flight_candidate(flight)->backend, failure);
 }
 
-/* Whatever is known by now: of a flight that is given up, the tokens that an answer told so far. */
+/* Whatever is known by now: of a flight that is given up, the tokens that an answer told so far, and one for each event
+ * since. */
 static void settle_bill(struct flight *flight)
 {
     void *bill = flight->bill;
@@ -50,6 +48,8 @@ static void settle_bill(struct flight *flight)
     if (flight->reading && flight->transcript) {
         flight->facts.prompt_tokens = flight->answer.prompt_tokens;
         flight->facts.completion_tokens = flight->answer.completion_tokens;
+        if (flight->facts.completion_tokens >= 0)
+            flight->facts.completion_tokens += (int64_t)(flight->facts.chunks - flight->told_chunks);
     }
     flight->context->settle(flight->context->data, bill, &flight->facts);
 }
@@ -210,7 +210,7 @@ static bool wants_adapters(struct flight *flight)
     return flight->lora.size > 0;
 }
 
-static void ask_candidate(struct flight *flight)
+void flight_ask_candidate(struct flight *flight)
 {
     struct flight_candidate *candidate = flight_candidate(flight);
 
@@ -242,8 +242,8 @@ static void ask_candidate(struct flight *flight)
 
 /* --- the ends --- */
 
-/* This candidate was asked; FAILURE is what came of it, or NULL. With no more room the last one is replaced. */
-static void note_try(struct flight *flight, const struct failure *failure, uint64_t now_us)
+/* With no more room the last one is replaced. */
+void flight_note_try(struct flight *flight, const struct failure *failure, uint64_t now_us)
 {
     struct transcript_facts *facts = &flight->facts;
     uint64_t us = now_us - flight->asked_us;
@@ -264,7 +264,7 @@ static void tell_end(struct flight *flight)
     struct transcript_facts *facts = &flight->facts;
     uint64_t now_us = clock_us();
 
-    note_try(flight, NULL, now_us);
+    flight_note_try(flight, NULL, now_us);
     facts->whole = flight->stage != STAGE_PASS && !(flight->reading && flight->answer.unfit);
     if (flight->reading) {
         facts->prompt_tokens = flight->answer.prompt_tokens;
@@ -294,68 +294,6 @@ void flight_finished(struct flight *flight)
     flight->stage = STAGE_TAIL;
     call_hurry(flight->call, TAIL_MS);
     call_resume(flight->call);
-}
-
-/* Nothing reached this backend, or it said itself that it did nothing. */
-static bool may_ask_another(struct flight *flight, const struct failure *failure)
-{
-    if (flight->at + 1 >= flight->count || transcript_events(flight->transcript) > 0)
-        return false;
-    switch (failure->kind) {
-    case FAIL_UPSTREAM_CONNECT:
-    case FAIL_UPSTREAM_DNS:
-    case FAIL_UPSTREAM_TLS:
-    case FAIL_UNSUPPORTED:
-    case FAIL_STEERING:
-        return true;
-    case FAIL_UPSTREAM_FAILED:
-    case FAIL_UPSTREAM_LOADING:
-    case FAIL_UPSTREAM_BUSY:
-    case FAIL_OVERLOADED:
-        if (flight->answered_retry || !flight->context->may_retry(flight->context->data))
-            return false;
-        flight->answered_retry = true;
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* To the next candidate that whoever pays may ask. False: there is none. */
-static bool move_on(struct flight *flight)
-{
-    struct flight_context *context = flight->context;
-
-    while (flight->at + 1 < flight->count) {
-        flight->at++;
-        if (!flight->bill || context->may_move(context->data, flight->bill, flight_candidate(flight)->backend))
-            return true;
-    }
-    return false;
-}
-
-void flight_failed(struct flight *flight, const struct failure *failure)
-{
-    assert(flight->transcript);
-    if (flight->called)
-        flight_note(flight, FLIGHT_FAILED, failure);
-    note_try(flight, failure, clock_us());
-    if (flight->call)
-        flight_note(flight, FLIGHT_CALL_ENDED, NULL);
-    flight->call = call_cancel(flight->call);
-    if (may_ask_another(flight, failure)) {
-        logits_free(flight->talk);
-        flight->talk = NULL;
-        if (move_on(flight)) {
-            flight_note(flight, FLIGHT_FAILOVER, failure);
-            ask_candidate(flight);
-            return;
-        }
-    }
-    transcript_tell(flight->transcript, &flight->facts);
-    if (transcript_status(flight->transcript) == TRANSCRIPT_GROWING)
-        transcript_fail(flight->transcript, failure);
-    flight_free(flight);
 }
 
 /* --- the transcript's words to its writer --- */
@@ -400,7 +338,10 @@ void flight_start(struct flight_context *context, const struct flight_plan *plan
     flight->traceparent = plan->traceparent;
     flight->tracestate = plan->tracestate;
     transcript_set_writer(flight->transcript, &(struct transcript_writer){drained, abandoned, flight});
-    ask_candidate(flight);
+    if (plan->paid)
+        flight_ask_candidate(flight);
+    else
+        flight_move_on(flight);
 }
 
 bool flight_busy(const struct flight_context *context)

@@ -21,9 +21,15 @@ enum flight_note {
     FLIGHT_FAILED,      /* a call failed; FAILURE says how */
     FLIGHT_FINISHED,    /* the answer is complete */
     FLIGHT_FAILOVER,    /* the next candidate is asked */
+    FLIGHT_FULL,        /* nobody was asked: no candidate has room for whoever pays; BACKEND is NULL */
     FLIGHT_PAUSED,      /* the upstream is held back for a slow reader */
     FLIGHT_REACHED,     /* the backend began to answer, whatever it says */
 };
+
+/* May a candidate be asked by whoever pays? WAIT: flight_moved() tells later. */
+enum flight_move { FLIGHT_MAY, FLIGHT_MAY_NOT, FLIGHT_WAIT };
+
+struct flight;
 
 /* What the flights of one worker share. */
 struct flight_context {
@@ -37,8 +43,9 @@ struct flight_context {
                  const struct failure *failure);
     /* May one more backend be asked after one answered that it cannot? */
     bool (*may_retry)(void *data);
-    /* BACKEND is to be asked instead of the one before: false when whoever pays may not. */
-    bool (*may_move)(void *data, void *bill, const struct config_backend *backend);
+    /* BACKEND is to be asked, instead of the one before if there was one. Of FLIGHT_WAIT the answer comes once, unless
+     * BILL is settled before. */
+    enum flight_move (*may_move)(void *data, void *bill, const struct config_backend *backend, struct flight *flight);
     /* A flight is over, whichever way: its BILL, once. May not call back into the flight. */
     void (*settle)(void *data, void *bill, const struct transcript_facts *facts);
     void *data;
@@ -70,6 +77,7 @@ struct flight_plan {
                                        that gets it passed through; else none */
     struct bytes traceparent, tracestate;       /* for the backends, in the question's arena; or none */
     void *bill;                     /* for the context's `settle` when the flight is over; or NULL */
+    bool paid;                      /* the first candidate may be asked: BILL says so already */
 };
 
 /* The context stays where it is until deinit. */
@@ -78,6 +86,9 @@ void flight_context_deinit(struct flight_context *context);
 
 /* Set off. The transcript hears of everything, failure at the start included. */
 void flight_start(struct flight_context *context, const struct flight_plan *plan);
+
+/* The answer to a FLIGHT_WAIT; not from inside may_move(). FLIGHT, and its bill, may be gone afterwards. */
+void flight_moved(struct flight *flight, bool may);
 
 /* Some answer is being made still. */
 bool flight_busy(const struct flight_context *context);

@@ -43,6 +43,7 @@ static void listen_init(struct flight *flight)
 /* False: the flight is gone. */
 static bool take_event(struct flight *flight, const struct sse_event *event)
 {
+    int64_t tokens = flight->answer.completion_tokens;
     struct chat_event told;
     struct failure failure;
     bool stays;
@@ -52,6 +53,8 @@ static bool take_event(struct flight *flight, const struct sse_event *event)
     switch (backend_read_event(&flight->answer, event->name, event->data, &told, &failure)) {
     case BACKEND_EVENT:
         flight->facts.chunks += told.kind == EVENT_CHUNK;
+        if (flight->answer.completion_tokens != tokens)
+            flight->told_chunks = flight->facts.chunks;
         if (!transcript_append(flight->transcript, &told) && flight->call && !flight->paused) {
             flight->paused = true;
             flight_note(flight, FLIGHT_PAUSED, NULL);
@@ -234,6 +237,8 @@ static void end_body(struct flight *flight)
         break;
     case STAGE_TAIL:
         flight_free(flight);
+        break;
+    case STAGE_MOVE: /* nobody is being asked */
         break;
     }
 }

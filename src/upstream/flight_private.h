@@ -10,6 +10,7 @@
 #include "upstream/sse.h"
 
 enum flight_stage {
+    STAGE_MOVE,     /* may this candidate be asked? */
     STAGE_ADAPTERS, /* is the LoRA id there? llama-server would ignore an unknown one and switch the others off */
     STAGE_TALK,     /* logits, in several requests */
     STAGE_ANSWER,   /* the one request whose answer is the answer */
@@ -32,6 +33,7 @@ struct flight {
 
     struct flight_candidate *candidates;
     unsigned count, at;
+    const struct failure *failure;  /* of the one before, in the arena; NULL: there was none */
     struct bytes lora;              /* the list of adapters asked for, of llama-server */
     struct bytes pass_path;
     bool pass_get;
@@ -51,6 +53,7 @@ struct flight {
     struct backend_answer answer;
     struct sse sse;
     struct buffer body;
+    uint64_t told_chunks;           /* events that had come when the answer last told its tokens */
     unsigned status;
     size_t tail_bytes;              /* read since the answer's end */
     struct bytes retry_after;
@@ -63,16 +66,26 @@ static inline struct flight_candidate *flight_candidate(struct flight *flight)
 
 /* --- flight.c --- */
 
+/* Begin with the candidate that is up. */
+void flight_ask_candidate(struct flight *flight);
+/* It was asked; FAILURE is what came of it, or NULL. */
+void flight_note_try(struct flight *flight, const struct failure *failure, uint64_t now_us);
 /* Send flight->asked. */
 void flight_send(struct flight *flight, bool fresh);
 /* The question itself, after whatever had to be asked before. */
 void flight_ask(struct flight *flight);
-/* This candidate cannot: the next one, or the end. The flight may be gone afterwards. */
-void flight_failed(struct flight *flight, const struct failure *failure);
 /* The answer is complete. The flight may be gone afterwards. */
 void flight_finished(struct flight *flight);
 void flight_note(struct flight *flight, enum flight_note note, const struct failure *failure);
 struct flight *flight_free(struct flight *flight);
+
+/* --- flight_next.c --- */
+
+/* To the candidate that is up, or the first one behind it that whoever pays may ask. The flight may be gone
+ * afterwards; so it may behind the next one. */
+void flight_move_on(struct flight *flight);
+/* This candidate cannot: the next one, or the end. */
+void flight_failed(struct flight *flight, const struct failure *failure);
 
 /* --- flight_listen.c --- */
 

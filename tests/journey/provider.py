@@ -30,7 +30,7 @@ FAULTS = """
 before the answer    ttfb=MS  drop (close, no byte)  hang (never answer)  1xx=N  101  302=URL  status=N  ra=TEXT  ram=MS
 a body's framing     cl=+N/-N  clte  2cl (two lengths)  html  gzip  empty  notjson  hdr=BYTES  slowhdr=MS  204
                      close (body ends with the connection)
-an answer's content  tokens=N  text=WORDS  finish=NAME  nofinish  nousage  usageinfinish  norole  giant=BYTES  flood
+an answer's content  tokens=N  text=WORDS  finish=NAME  nofinish  nousage  usageinfinish  earlyusage=N  norole  giant=BYTES  flood
                      mirror (the words of the last message, then tokens=N more)  fingerprint=NAME
 a stream's end       rst_after=N  eof_after=N  end_after=N (clean end of the body)  stall_after=N  nodone  noblank
                      halfevent=N (half an event, then a clean end)  cutevent=N (half an event, then RST)  afterdone

@@ -110,6 +110,8 @@ def chat_stream(kind, identity, request, faults, words):
         events.append(chunk(last.get(kind, {}), finish, **more))
         if "usageinfinish" in faults:
             events[-1]["usage"] = USAGE
+    if "earlyusage" in faults:
+        events[lead]["usage"] = {**USAGE, "completion_tokens": int(faults["earlyusage"])}
     if kind == "llama-server":
         events[-1]["timings"] = {"prompt_n": 7, "predicted_ms": 1.25}
     if wants_usage and "usageinfinish" not in faults and "nousage" not in faults:

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-static struct estimate estimate_text(const char *text, const struct chat_request *with)
+static struct estimate estimate_with(const char *text, const struct chat_request *with, uint32_t fixed_output)
 {
     struct arena arena;
     struct json_doc doc;
@@ -25,10 +25,15 @@ static struct estimate estimate_text(const char *text, const struct chat_request
     request.has_max_tokens = with->has_max_tokens;
     request.max_tokens = with->max_tokens;
     request.n = with->n;
-    estimate = estimate_of(&request, 100);
+    estimate = estimate_of(&request, &(struct config_model){.default_output = 100, .fixed_output = fixed_output});
     json_doc_deinit(&doc);
     arena_deinit(&arena);
     return estimate;
+}
+
+static struct estimate estimate_text(const char *text, const struct chat_request *with)
+{
+    return estimate_with(text, with, 0);
 }
 
 static void prompts(void **given)
@@ -83,6 +88,7 @@ static void outputs(void **given)
     static const struct {
         struct chat_request with;
         uint64_t tokens;
+        uint32_t fixed;
     } cases[] = {
         {{.n = 1}, 100},
         {{.n = 3}, 300},
@@ -95,10 +101,14 @@ static void outputs(void **given)
         {{.n = INT64_MAX, .has_max_tokens = true, .max_tokens = INT64_MAX}, ESTIMATE_MOST},
         {{.n = 1, .has_max_tokens = true, .max_tokens = INT64_MAX}, ESTIMATE_MOST},
         {{.n = 1, .operation = CHAT_LOGITS}, 1},
+        {{.n = 1}, 50, 50},
+        {{.n = 2, .has_max_tokens = true, .max_tokens = 7}, 100, 50},
+        {{.n = 1, .has_max_tokens = true, .max_tokens = INT64_MAX}, 50, 50},
+        {{.n = 1, .operation = CHAT_LOGITS}, 1, 50},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        assert_int_equal(estimate_text("{}", &cases[i].with).output, cases[i].tokens);
+        assert_int_equal(estimate_with("{}", &cases[i].with, cases[i].fixed).output, cases[i].tokens);
 }
 
 static void money(void **given)
