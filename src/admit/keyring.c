@@ -203,11 +203,11 @@ struct keyring *keyring_unref(struct keyring *keyring)
     if (!keyring || --keyring->references > 0)
         return NULL;
     for (int i = 0; i < 2; i++) {
-        if (keyring->files[i])
-            config_keys_unref(keyring->files[i]);
+        for (uint32_t j = 0; keyring->attached[i] && j < keyring->files[i]->count; j++)
+            scope_detach(keyring->attached[i][j].scope);
+        config_keys_unref(keyring->files[i]);
+        alloc_free(keyring->attached[i]);
     }
-    alloc_free(keyring->attached[0]);
-    alloc_free(keyring->attached[1]);
     alloc_free(keyring->list);
     alloc_free(keyring->memory);
     alloc_free(keyring->first);
@@ -236,19 +236,26 @@ static struct keyring_place *place_of(const struct keyring *keyring, const struc
     return NULL;
 }
 
-void keyring_attach(struct keyring *keyring, struct admit *admit, const struct config_team *teams,
+bool keyring_attach(struct keyring *keyring, struct admit *admit, const struct config_team *teams,
                     uint32_t team_count)
 {
-    for (int i = 0; i < 2; i++)
+    struct admit_key *keys = alloc_bytes(keyring->count * sizeof(*keys));
+    bool good;
+
+    for (uint32_t i = 0; i < keyring->count; i++)
+        keys[i] = (struct admit_key){.name = keyring->list[i]->name, .quota = &keyring->list[i]->quota};
+    good = admit_attach(admit, keys, keyring->count);
+    for (int i = 0; good && i < 2; i++)
         if (keyring->files[i])
             keyring->attached[i] = alloc_zeroed(keyring->files[i]->count * sizeof(struct keyring_place));
-    for (uint32_t i = 0; i < keyring->count; i++) {
-        const struct config_key *key = keyring->list[i];
-        struct keyring_place *place = place_of(keyring, key);
+    for (uint32_t i = 0; good && i < keyring->count; i++) {
+        struct keyring_place *place = place_of(keyring, keyring->list[i]);
 
-        place->scope = admit_scope(admit, SCOPE_OF_KEY, key->name, &key->quota);
-        place->team = team_of(key->team, teams, team_count);
+        place->scope = keys[i].scope;
+        place->team = team_of(keyring->list[i]->team, teams, team_count);
     }
+    alloc_free(keys);
+    return good;
 }
 
 struct keyring_place keyring_place(const struct keyring *keyring, const struct config_key *key)

@@ -25,9 +25,10 @@ struct keyring_place {
 
 #define KEYRING_NO_TEAM UINT32_MAX
 
-/* Find each key its place: its scope in ADMIT, made when it was not there, and its team of TEAMS. Once, before others
- * look at the keyring. */
-void keyring_attach(struct keyring *keyring, struct admit *admit, const struct config_team *teams,
+/* Find each key its place: its scope in ADMIT, made when it was not there and kept until the keyring ends, and its team
+ * of TEAMS. Once, before others look at the keyring, which is ADMIT's newest from now on. False, and nothing changed:
+ * ADMIT is full. */
+bool keyring_attach(struct keyring *keyring, struct admit *admit, const struct config_team *teams,
                     uint32_t team_count);
 /* KEY is of KEYRING. Not attached: no scope, no team. */
 struct keyring_place keyring_place(const struct keyring *keyring, const struct config_key *key);

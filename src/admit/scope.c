@@ -1,6 +1,7 @@
 /*
- * Scopes are found by a chained table under a read-write lock, and never go: whoever has a pointer keeps it. Each has
- * a mutex of its own, held for some ten nanoseconds.
+ * Scopes are found by a chained table under a read-write lock. Each has a mutex of its own, held for some ten
+ * nanoseconds. Whoever has a pointer keeps it: only a key's scope ever goes, when no keyring has it, no place in it is
+ * taken and nothing is counted there that a key of its name would come back to.
  *
  * A quota that changes is followed by the next decision: the time before that still belongs to the old rate.
  */
@@ -8,18 +9,9 @@
 
 #include "base/alloc.h"
 
-#include <uv.h>
-
 #define LINE 64             /* of the cache */
 #define FIRST_BITS 6
-
-struct admit {
-    uv_rwlock_t lock;
-    struct scope **buckets;
-    unsigned bits;
-    struct scope **all;     /* in the order they became known */
-    uint32_t count, capacity;
-};
+#define SCOPES_MOST 1000000
 
 static const char *const limit_names[QUOTA_LIMITS] = {
     [QUOTA_REQUESTS] = "requests_per_minute",    [QUOTA_TOKENS] = "tokens_per_minute",
@@ -50,6 +42,7 @@ struct admit *admit_new(void)
     struct admit *admit = ALLOC_NEW(struct admit);
 
     admit->bits = FIRST_BITS;
+    admit->most = SCOPES_MOST;
     admit->buckets = alloc_zeroed(sizeof(*admit->buckets) << FIRST_BITS);
     uv_rwlock_init(&admit->lock);
     return admit;
@@ -99,9 +92,8 @@ static void link_scope(struct admit *admit, struct scope *scope)
     *bucket = scope;
 }
 
-static void widen(struct admit *admit)
+static void link_all(struct admit *admit)
 {
-    admit->bits++;
     alloc_free(admit->buckets);
     admit->buckets = alloc_zeroed(sizeof(*admit->buckets) << admit->bits);
     for (uint32_t i = 0; i < admit->count; i++)
@@ -127,8 +119,10 @@ static struct scope *add(struct admit *admit, enum scope_kind kind, struct bytes
 {
     struct scope *scope = scope_new(kind, name, hash);
 
-    if (admit->count >> admit->bits)
-        widen(admit);
+    if (admit->count >> admit->bits) {
+        admit->bits++;
+        link_all(admit);
+    }
     if (admit->count == admit->capacity) {
         admit->capacity = admit->capacity ? admit->capacity * 2 : 16;
         admit->all = alloc_resize(admit->all, admit->capacity * sizeof(*admit->all));
@@ -177,21 +171,30 @@ static bool limits_something(const struct config_quota *quota)
            quota->tokens_per_month || quota->money_per_day || quota->money_per_month;
 }
 
-struct scope *admit_scope(struct admit *admit, enum scope_kind kind, struct bytes name,
-                          const struct config_quota *quota)
+/* With the lock held for writing. */
+static struct scope *find_or_add(struct admit *admit, enum scope_kind kind, struct bytes name,
+                                 const struct config_quota *quota)
 {
     uint64_t hash = hash_of(kind, name);
     bool wanted = limits_something(quota);
-    struct scope *scope;
+    struct scope *scope = look(admit, kind, name, hash);
 
-    uv_rwlock_wrlock(&admit->lock);
-    scope = look(admit, kind, name, hash);
     if (!scope && wanted)
         scope = add(admit, kind, name, hash);
     if (scope)
         set_quota(scope, quota);
-    uv_rwlock_wrunlock(&admit->lock);
     return wanted ? scope : NULL;
+}
+
+struct scope *admit_scope(struct admit *admit, enum scope_kind kind, struct bytes name,
+                          const struct config_quota *quota)
+{
+    struct scope *scope;
+
+    uv_rwlock_wrlock(&admit->lock);
+    scope = find_or_add(admit, kind, name, quota);
+    uv_rwlock_wrunlock(&admit->lock);
+    return scope;
 }
 
 struct scope *admit_find(struct admit *admit, enum scope_kind kind, struct bytes name)
@@ -204,14 +207,110 @@ struct scope *admit_find(struct admit *admit, enum scope_kind kind, struct bytes
     return scope;
 }
 
-struct scope *admit_at(struct admit *admit, uint32_t index)
+/* Its key is gone, and so is all that was let in with it. */
+static bool is_over(const struct admit *admit, struct scope *scope)
 {
-    struct scope *scope;
+    bool over = scope->attached != 0 && scope->attached != admit->attached;
+
+    if (over) {
+        lock_take(&scope->lock);
+        over = scope->running == 0;
+        lock_give(&scope->lock);
+    }
+    return over;
+}
+
+struct scope *admit_next(struct admit *admit, uint32_t *place)
+{
+    struct scope *scope = NULL;
 
     uv_rwlock_rdlock(&admit->lock);
-    scope = index < admit->count ? admit->all[index] : NULL;
+    while (!scope && *place < admit->count) {
+        scope = admit->all[(*place)++];
+        if (is_over(admit, scope))
+            scope = NULL;
+    }
     uv_rwlock_rdunlock(&admit->lock);
     return scope;
+}
+
+/* --- those of keys --- */
+
+static bool has_room(struct admit *admit, const struct admit_key *keys, uint32_t count)
+{
+    uint32_t unknown = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (limits_something(keys[i].quota))
+            unknown += !look(admit, SCOPE_OF_KEY, keys[i].name, hash_of(SCOPE_OF_KEY, keys[i].name));
+    return unknown == 0 || (admit->count <= admit->most && unknown <= admit->most - admit->count);
+}
+
+bool admit_attach(struct admit *admit, struct admit_key *keys, uint32_t count)
+{
+    bool good;
+
+    uv_rwlock_wrlock(&admit->lock);
+    good = has_room(admit, keys, count);
+    admit->attached += good;
+    for (uint32_t i = 0; good && i < count; i++) {
+        struct scope *scope = find_or_add(admit, SCOPE_OF_KEY, keys[i].name, keys[i].quota);
+
+        keys[i].scope = scope;
+        if (scope) {
+            scope->attached = admit->attached;
+            atomic_fetch_add_explicit(&scope->keyrings, 1, memory_order_relaxed);
+        }
+    }
+    uv_rwlock_wrunlock(&admit->lock);
+    return good;
+}
+
+void scope_detach(struct scope *scope)
+{
+    if (scope)
+        atomic_fetch_sub_explicit(&scope->keyrings, 1, memory_order_release);
+}
+
+static bool is_empty(struct scope *scope, const struct moment *moment)
+{
+    bool empty;
+
+    lock_take(&scope->lock);
+    scope_advance(scope, moment);
+    empty = scope->running == 0;
+    for (int i = 0; i < SCOPE_RATES; i++)
+        empty = empty && (scope->rates[i].level == 0 || scope->rates[i].per_minute == 0);
+    for (int i = 0; i < BUDGET_PERIODS; i++)
+        empty = empty && scope->budgets[i].now.tokens == 0 && scope->budgets[i].now.money == 0;
+    lock_give(&scope->lock);
+    return empty;
+}
+
+/* Who has a keyring may take at any moment; without one, what was taken is all there is. */
+static bool may_go(struct scope *scope, const struct moment *moment)
+{
+    return scope->attached && atomic_load_explicit(&scope->keyrings, memory_order_acquire) == 0 &&
+           is_empty(scope, moment);
+}
+
+void admit_forget(struct admit *admit, struct admit_time now)
+{
+    struct moment moment = moment_of(now.us, now.wall_s);
+    uint32_t kept = 0, count;
+
+    uv_rwlock_wrlock(&admit->lock);
+    count = admit->count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (may_go(admit->all[i], &moment))
+            alloc_free(admit->all[i]->memory);
+        else
+            admit->all[kept++] = admit->all[i];
+    }
+    admit->count = kept;
+    if (kept < count)
+        link_all(admit);
+    uv_rwlock_wrunlock(&admit->lock);
 }
 
 /* --- a scope --- */

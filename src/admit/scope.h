@@ -46,7 +46,7 @@ struct admit *admit_free(struct admit *admit);
 
 /* The scope of KIND called NAME with QUOTA, made when it was not there; one that was there keeps what it has counted
  * and takes the new quota. NULL when QUOTA limits nothing (and what was there limits nothing any more). Lives as long
- * as ADMIT. From any thread. */
+ * as ADMIT, if no keyring ever has it. From any thread. */
 struct scope *admit_scope(struct admit *admit, enum scope_kind kind, struct bytes name,
                           const struct config_quota *quota);
 /* One that is there, or NULL: a short read lock. */
@@ -67,5 +67,25 @@ struct scope_line {
 /* The limits SCOPE has, at most QUOTA_LIMITS. The number. */
 unsigned scope_lines(struct scope *scope, struct admit_time now, struct scope_line ret[QUOTA_LIMITS]);
 
-/* Scopes in the order they became known; NULL behind the last. */
-struct scope *admit_at(struct admit *admit, uint32_t index);
+/* The next scope from *PLACE on, which begins at 0 and moves, in the order they became known; NULL behind the last.
+ * Those of keys that the newest keyring does not have are passed by, unless a place in them is taken. */
+struct scope *admit_next(struct admit *admit, uint32_t *place);
+
+/* --- the scopes of keys --- */
+
+struct admit_key {
+    struct bytes name;
+    const struct config_quota *quota;
+    struct scope *scope;    /* found by admit_attach(): as admit_scope() gives it */
+};
+
+/* A new keyring has KEYS: find each its scope, which stays until scope_detach(). False, and nothing changed: so many
+ * scopes are known that not all of these can be made. */
+bool admit_attach(struct admit *admit, struct admit_key *keys, uint32_t count);
+/* A keyring less has SCOPE, and whoever took something there with it holds a place, or has given it back. NULL is
+ * fine. From any thread. */
+void scope_detach(struct scope *scope);
+/* Free the scopes of keys that no keyring has, where no place is taken and nothing is counted: rates that time has
+ * emptied, no budget used this day or month. Not where Redis keeps the books, for then who took something holds no
+ * place here; and from the one thread that uses what admit_next() gave. */
+void admit_forget(struct admit *admit, struct admit_time now);

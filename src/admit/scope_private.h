@@ -8,6 +8,19 @@
 #include "admit/rate.h"
 #include "admit/scope.h"
 
+#include <uv.h>
+
+/* The registry. */
+struct admit {
+    uv_rwlock_t lock;
+    struct scope **buckets;
+    unsigned bits;
+    struct scope **all;     /* in the order they became known */
+    uint32_t count, capacity;
+    uint32_t most;          /* scopes of keys are made up to here */
+    uint32_t attached;      /* moves with every keyring, from 0 */
+};
+
 /* Of a QUOTA_ that is a rate, its place; of one that is a budget, its period and account. */
 #define SCOPE_RATES 2
 #define SCOPE_IS_BUDGET(limit) ((limit) >= QUOTA_TOKENS_DAY)
@@ -26,6 +39,10 @@ struct scope {
     struct budget budgets[BUDGET_PERIODS];  /* kept also where they are not limited */
     struct spent ceilings[BUDGET_PERIODS];  /* of them; UINT64_MAX: not limited */
     struct config_quota quota;
+
+    /* of keys */
+    _Atomic uint32_t keyrings;  /* that have it; more only with the registry locked */
+    uint32_t attached;          /* the last one that took it; 0: none ever. Guarded by the registry's lock */
 
     /* never changes but NEXT, which the registry's lock guards */
     struct scope *next;         /* in its bucket */

@@ -103,7 +103,7 @@ void build_bodies(struct build *build, const struct tree_node *node, const char 
 void build_log(struct build *build, const struct raw_log *raw, const struct tree_node *node);
 void build_tracing(struct build *build, const struct raw_tracing *raw, const struct tree_node *node);
 /* RAW's keys, whose list in the file is NODE, as a snapshot with one reference. Teams and models are looked up in
- * build->known. */
+ * build->known, whose own keys have other names. */
 struct config_keys *build_keys(struct build *build, const struct raw_keys *raw, const struct tree_node *node);
 void build_backends(struct build *build, const struct raw *raw, const struct tree_node *node,
                     const struct config_timeouts *waits);
@@ -129,7 +129,8 @@ struct name_list {
     uint32_t count, room;
 };
 
-/* NAME, which stands at NODE; an empty one is passed by. */
+/* NAME, which stands at NODE (NULL: in the configuration, which is another file, and first); an empty one is passed
+ * by. */
 void names_add(struct name_list *list, struct bytes name, const struct tree_node *node);
 /* Complain of all that stand there twice: they are already WHAT. LIST is empty then. */
 void names_check(struct build *build, struct name_list *list, const char *what);

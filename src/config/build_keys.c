@@ -166,11 +166,15 @@ static bool is_digest(const uint8_t digest[DIGEST_SIZE])
     return memcmp(digest, none, DIGEST_SIZE) != 0;
 }
 
+/* Two keys of one name would be counted in one scope, by the limits of whichever was read last. */
 static void check_names(struct build *build, const struct config_keys *keys, const struct tree_node *node)
 {
+    const struct config_keys *others = build->known->keys;
     const struct tree_node *item = node ? node->first : NULL;
     struct name_list names = {0}, digests = {0};
 
+    for (uint32_t i = 0; others && i < others->count; i++)
+        names_add(&names, others->list[i].name, NULL);
     for (uint32_t i = 0; i < keys->count; i++, item = item->next) {
         const struct config_key *key = &keys->list[i];
 

@@ -35,14 +35,24 @@ static int compare_uses(const void *one, const void *other)
     return r ? r : (int)a->order - (int)b->order;
 }
 
+static void complain(struct build *build, const struct name_use *first, const struct tree_node *node,
+                     const char *what)
+{
+    const char *name = report_quote(build->report, node->text);
+
+    if (first->node)
+        report_node(build->report, node, "%s is already %s, see line %u", name, what, first->node->line);
+    else
+        report_node(build->report, node, "%s is already %s in the configuration", name, what);
+}
+
 void names_check(struct build *build, struct name_list *list, const char *what)
 {
     if (list->count)
         qsort(list->uses, list->count, sizeof(*list->uses), compare_uses);
     for (uint32_t i = 1; i < list->count; i++)
         if (bytes_equal(list->uses[i].name, list->uses[i - 1].name))
-            report_node(build->report, list->uses[i].node, "%s is already %s, see line %u",
-                        report_quote(build->report, list->uses[i].node->text), what, list->uses[i - 1].node->line);
+            complain(build, &list->uses[i - 1], list->uses[i].node, what);
     alloc_free(list->uses);
     *list = (struct name_list){0};
 }

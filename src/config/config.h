@@ -300,9 +300,10 @@ struct config *config_ref(struct config *config);
 struct config *config_unref(struct config *config);
 
 /* The keys of PATH (YAML: `keys`, a list as in the main file), a snapshot with one reference. Errors as for
- * config_read(). Teams and models are looked up in CONFIG, when it lists them. */
+ * config_read(). Teams and models are looked up in CONFIG, when it lists them; a name that one of CONFIG's own keys has
+ * is an error, and so is a file without a list: one that means none says `keys: []`. */
 int config_read_keys(const char *path, const struct config *config, struct buffer *errors, struct config_keys **ret);
-/* The same from text in memory; NAME stands for the path in messages. */
+/* The same from text in memory, which may say nothing yet; NAME stands for the path in messages. */
 int config_read_keys_text(const char *name, struct bytes text, const struct config *config, struct buffer *errors,
                           struct config_keys **ret);
 struct config_keys *config_keys_ref(struct config_keys *keys);

@@ -8,8 +8,17 @@
 
 #include <stdatomic.h>
 
-int config_read_keys_text(const char *name, struct bytes text, const struct config *config, struct buffer *errors,
-                          struct config_keys **ret)
+/* An empty file is one that somebody is about to write, or has cut off: nobody means it. */
+static void check_said(struct load *load)
+{
+    const struct tree_node *keys = tree_member(load->root, BYTES("keys"));
+
+    if (report_clean(&load->report) && (!keys || keys->type != TREE_LIST))
+        report_line(&load->report, keys ? keys->line : 0, "says nothing of keys: none at all is written `keys: []`");
+}
+
+static int read_text(const char *name, struct bytes text, const struct config *config, bool empty,
+                     struct buffer *errors, struct config_keys **ret)
 {
     static const struct load_form form = {&schema_keys, FILE_KEYS_SIZE_MAX, 1000000};
     static const struct raw_keys none;
@@ -21,6 +30,8 @@ int config_read_keys_text(const char *name, struct bytes text, const struct conf
         build.report = &load.report;
         keys = build_keys(&build, load.raw ? load.raw : &none, tree_member(load.root, BYTES("keys")));
         build_check_prices(&build, config);
+        if (!empty)
+            check_said(&load);
     }
     if (!report_clean(&load.report))
         keys = config_keys_unref(keys);
@@ -29,6 +40,12 @@ int config_read_keys_text(const char *name, struct bytes text, const struct conf
         return CONFIG_E_BAD;
     *ret = keys;
     return 0;
+}
+
+int config_read_keys_text(const char *name, struct bytes text, const struct config *config, struct buffer *errors,
+                          struct config_keys **ret)
+{
+    return read_text(name, text, config, true, errors, ret);
 }
 
 int config_read_keys(const char *path, const struct config *config, struct buffer *errors, struct config_keys **ret)
@@ -41,7 +58,7 @@ int config_read_keys(const char *path, const struct config *config, struct buffe
     if (r < 0)
         buffer_printf(errors, "%s: %s\n", path, file_error_text(r, FILE_KEYS_SIZE_MAX));
     else
-        r = config_read_keys_text(path, buffer_bytes(&text), config, errors, ret);
+        r = read_text(path, buffer_bytes(&text), config, false, errors, ret);
     buffer_deinit(&text);
     return r;
 }

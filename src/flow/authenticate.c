@@ -47,6 +47,21 @@ static bool is_open(const struct exchange *x)
            (x->endpoint && (x->endpoint->kind == ENDPOINT_HEALTH || x->endpoint->kind == ENDPOINT_READY));
 }
 
+static bool is_good(const struct config_key *key)
+{
+    return key && (!key->expires_s || clock_wall_s() < key->expires_s);
+}
+
+bool authenticate_again(struct exchange *x)
+{
+    if (!x->key)
+        return true;
+    refresh_keyring(x->flow);
+    if (x->flow->keyring_number == x->keyring_number)
+        return is_good(x->key);
+    return is_good(keyring_find(x->flow->keyring, x->key->digest));
+}
+
 enum verdict authenticate_step(struct exchange *x)
 {
     struct flow *flow = x->flow;
@@ -70,7 +85,7 @@ enum verdict authenticate_step(struct exchange *x)
         return refuse_guess(x, wait_ms);
     if (!key)
         guard_failed(flow->shared->guard, x->peer, now);
-    if (!key || (key->expires_s && clock_wall_s() >= key->expires_s))
+    if (!is_good(key))
         return refuse_key(x, true);
     x->keyring = keyring_ref(flow->keyring);
     x->keyring_number = flow->keyring_number;

@@ -286,6 +286,9 @@ struct log_room *log_room_free(struct log_room *room);
 
 /* --- authenticate.c --- */
 
+/* X, which had to wait, is let in: its key is in the newest keyring still, and not expired. True without keys, too. */
+bool authenticate_again(struct exchange *x);
+
 /* X's key may ask for ASKED, which is VARIANT (or none) of MODEL. */
 bool may_ask_model(const struct exchange *x, struct bytes asked, struct bytes model, struct bytes variant);
 

@@ -20,8 +20,8 @@ static struct failure refusal_words(struct exchange *x, const struct refusal *re
     };
     static const char *const words[][2] = {
         {"Rate limit reached", " Please try again later."},
-        {"What is left of the budget does not cover this request", " Ask for a shorter answer (max_tokens), ask whoever "
-                                                                   "runs this gateway, or wait until it begins anew."},
+        {"What is left of the budget does not cover this request",
+         " Ask for a shorter answer (max_tokens), ask whoever runs this gateway, or wait until it begins anew."},
         {"This request is larger than the limit ever allows",
          " Ask for a shorter answer (max_tokens), send less, or ask whoever runs this gateway for more."},
     };
@@ -106,6 +106,15 @@ static struct queue *queue_ahead(struct exchange *x)
     return NULL;
 }
 
+/* Its key was taken away while it waited. */
+static enum verdict turn_away(struct exchange *x)
+{
+    admission_undo(x->admission);
+    x->admission = NULL;
+    return exchange_refuse_text(x, FAIL_NO_KEY,
+                                "Your API key became invalid while the request waited. Ask whoever runs this gateway.");
+}
+
 static enum verdict let_in(struct exchange *x)
 {
     struct admission *admission = x->admission;
@@ -113,7 +122,7 @@ static enum verdict let_in(struct exchange *x)
     limit_note_wait(x);
     patience_take(admission);
     admission->has_turn = false;
-    return STEP_NEXT;
+    return admission->position && !authenticate_again(x) ? turn_away(x) : STEP_NEXT;
 }
 
 static struct queue *candidate_queue(const struct exchange *x, uint32_t candidate)

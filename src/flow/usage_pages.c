@@ -15,7 +15,7 @@
 struct usage_look {
     struct exchange *x;
     bool own;                   /* of the key that asks; else all */
-    uint32_t next;              /* scope of the registry */
+    uint32_t next, looked;      /* place in the registry; scopes that were there before it */
     struct shared_peek peek;    /* those that are looked at now */
     bool asking;
     bool more;                  /* scopes than are told of */
@@ -101,9 +101,12 @@ static unsigned gather(struct usage_look *look, struct scope *scopes[SCOPE_KINDS
 
     if (look->own)
         return look->next++ == 0 && admission_scopes(look->x, scopes) ? SCOPE_KINDS : 0;
-    look->more = flow->limits_shared && look->next >= SCOPES_MOST && admit_at(flow->shared->admit, look->next);
-    while (!look->more && count < SCOPE_KINDS && (scopes[count] = admit_at(flow->shared->admit, look->next))) {
-        look->next++;
+    while (count < SCOPE_KINDS && (scopes[count] = admit_next(flow->shared->admit, &look->next))) {
+        if (flow->limits_shared && look->looked == SCOPES_MOST) {
+            look->more = true;
+            break;
+        }
+        look->looked++;
         count++;
     }
     return count;

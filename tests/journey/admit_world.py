@@ -4,6 +4,7 @@ for themselves."""
 import hashlib
 import itertools
 import json
+import os
 import secrets
 import socket
 import subprocess
@@ -44,6 +45,14 @@ def entries(*keys):
 def keys_text(*keys):
     """A keys file."""
     return json.dumps({"keys": entries(*keys)})
+
+
+def write(gateway, name, text):
+    """As editors do: another file in its place."""
+    path = os.path.join(gateway.folder.name, name)
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.rename(path + ".new", path)
 
 
 def key_command(*arguments, given=None, folder=None):

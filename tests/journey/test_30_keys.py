@@ -6,12 +6,14 @@ import re
 import signal
 import stat
 import subprocess
+import time
 
 import goodfire
 import goodfire.api.exceptions as goodfire_errors
 import openai
 import pytest
-from admit_world import NO_KEY, Key, Stranger, entries, error, free, key_command, keys_text, limited, until
+from admit_world import (NO_KEY, Key, Stranger, entries, error, free, key_command, keys_text, limited, until,
+                         usage, write)
 from harness import Gateway, backend, check_config, question, yaml
 from memory_world import CHAT, GOODFIRE, LOGITS, seeded, verdict
 from provider import Provider
@@ -266,14 +268,6 @@ def test_what_others_were_told_is_not_remembered_for_who_may_not_ask(upstream):
 
 # --- keys that change ----------------------------------------------------------------------------------------------------
 
-def write(gateway, name, text):
-    """As editors do: another file in its place."""
-    path = os.path.join(gateway.folder.name, name)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.rename(path + ".new", path)
-
-
 @pytest.mark.parametrize("how", ["look", "SIGHUP"])
 def test_the_keys_file_is_read_again(provider, how):
     inside, old, new = Key("inside"), Key("old"), Key("new")
@@ -297,10 +291,10 @@ def test_the_keys_file_is_read_again(provider, how):
         again(keys_text(new), "2 keys")
         assert told() == [200, 401, 200]
         assert kept.ask("POST", CHAT, question(), old.head).status == 401, "on an old connection as well"
-        again("keys: [oh\n", "the keys stay as they were")
-        assert any("keys.yaml" in line for line in gateway.lines), "and where it is wrong"
-        assert told() == [200, 401, 200]
         if how == "SIGHUP":
+            again("keys: [oh\n", "the keys stay as they were")
+            assert any("keys.yaml" in line for line in gateway.lines), "and where it is wrong"
+            assert told() == [200, 401, 200]
             again(keys_text(new, new), "the keys stay as they were")
             os.unlink(os.path.join(gateway.folder.name, "keys.yaml"))
             at = len(gateway.lines)
@@ -309,14 +303,160 @@ def test_the_keys_file_is_read_again(provider, how):
             assert told() == [200, 401, 200]
 
 
-def test_a_file_that_comes_later(provider):
+@pytest.mark.parametrize("how", ["look", "SIGHUP"])
+def test_a_file_that_comes_later(provider, how):
     key = Key("late")
     with Gateway(**limited(provider, keys_file="keys.yaml")) as gateway:
         assert gateway.chat().status == 401 and gateway.chat(headers=key.head).status == 401
         write(gateway, "keys.yaml", keys_text(key))
-        gateway.process.send_signal(signal.SIGHUP)
+        if how == "SIGHUP":
+            gateway.process.send_signal(signal.SIGHUP)
         until(lambda: gateway.chat(headers=key.head).status == 200, "the key")
         assert gateway.chat().status == 401
+
+
+def waiting_for(gateway):
+    """A function that waits for a line behind those there were at the last call; all that were said meanwhile."""
+    at = len(gateway.lines)
+
+    def wait(text):
+        nonlocal at
+        until(lambda: any(text in line for line in gateway.lines[at:]), f"{text!r} in {gateway.lines[at:]}")
+        said, at = gateway.lines[at:], len(gateway.lines)
+        return said
+    return wait
+
+
+def in_place(gateway, name, text):
+    """As editors do as well: into the file that is there."""
+    with open(os.path.join(gateway.folder.name, name), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def test_a_file_that_is_being_written(provider):
+    """Half of it is good YAML too: who writes is waited for."""
+    keys = [Key(f"k{number}") for number in range(6)]
+    lines = [f"- name: {key.name}\n  sha256: {key.digest}\n" for key in keys]
+    with Gateway(**limited(provider, keys_file="keys.yaml"), files={"keys.yaml": keys_text(*keys)}) as gateway:
+        wait = waiting_for(gateway)
+        with open(os.path.join(gateway.folder.name, "keys.yaml"), "w", encoding="utf-8") as file:
+            file.write("keys:\n")
+            for line in lines:
+                file.write(line)
+                file.flush()
+                time.sleep(0.6)     # so that looks see it in several states
+                assert gateway.chat(headers=keys[-1].head).status == 200
+        said = wait("keys")
+        assert said == ["embergate: 6 keys"], said
+        assert [gateway.chat(headers=key.head).status for key in keys] == [200] * 6
+
+
+@pytest.mark.parametrize("text", ["", " \n", "# keys\n", "keys:\n", "null\n", "---\n"])
+def test_an_empty_file_changes_nothing(provider, text):
+    key = Key("alice")
+    with Gateway(**limited(provider, keys_file="keys.yaml"), files={"keys.yaml": keys_text(key)}) as gateway:
+        wait = waiting_for(gateway)
+        in_place(gateway, "keys.yaml", text)
+        gateway.process.send_signal(signal.SIGHUP)
+        assert any("keys.yaml" in line for line in wait("the keys stay as they were"))
+        assert gateway.chat(headers=key.head).status == 200
+        in_place(gateway, "keys.yaml", "keys: []\n")
+        gateway.process.send_signal(signal.SIGHUP)
+        wait("embergate: 0 keys")
+        assert gateway.chat(headers=key.head).status == 401, "that is meant"
+
+
+def test_a_file_that_cannot_be_read_yet(provider):
+    """It is said once, and tried until it can."""
+    old, new = Key("old"), Key("new")
+    gateway = Gateway(**limited(provider, keys_file="keys.yaml"), files={"keys.yaml": keys_text(old)}, start=False,
+                      prefix=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else [])
+    os.chmod(gateway.folder.name, 0o777)
+    path = os.path.join(gateway.folder.name, "keys.yaml")
+    os.chmod(path, 0o644)
+    gateway.start()
+    with gateway:
+        wait = waiting_for(gateway)
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(keys_text(new))
+        os.chmod(path + ".new", 0)
+        os.rename(path + ".new", path)
+        said = wait("the keys stay as they were")
+        assert "Permission denied" in "".join(said)
+        time.sleep(1.5)     # one more look at least, which says nothing
+        assert [gateway.chat(headers=key.head).status for key in (old, new)] == [200, 401]
+        os.chmod(path, 0o644)
+        said = wait("1 keys")
+        assert said == ["embergate: 1 keys"], said
+        assert [gateway.chat(headers=key.head).status for key in (old, new)] == [401, 200]
+
+
+def test_a_file_that_goes(provider):
+    """All keys stay, and it is said without being asked; once."""
+    key, other = Key("alice"), Key("bob")
+    with Gateway(**limited(provider, keys_file="keys.yaml"), files={"keys.yaml": keys_text(key)}) as gateway:
+        wait = waiting_for(gateway)
+        os.unlink(os.path.join(gateway.folder.name, "keys.yaml"))
+        assert any("keys.yaml" in line for line in wait("the keys stay as they were"))
+        assert gateway.chat(headers=key.head).status == 200
+        write(gateway, "keys.yaml", keys_text(other))
+        said = wait("1 keys")
+        assert said == ["embergate: 1 keys"], said
+        assert [gateway.chat(headers=one.head).status for one in (key, other)] == [401, 200]
+
+
+def test_a_name_of_the_configuration(provider):
+    """One scope for both of them would have the limits of the last one read."""
+    limited_one, free_one = Key("alice", quota={"requests_per_minute": 1, "requests_burst": 3}), Key("alice")
+    other = Key("bob")
+    config = limited(provider, keys=entries(limited_one), keys_file="keys.yaml")
+    line = re.compile(r'keys\.yaml:\d+: keys\[\d\]\.name: "alice" is already the name of a key in the configuration')
+    gateway = Gateway(**config, files={"keys.yaml": keys_text(free_one)}, start=False)
+    for more in ([], ["--check"]):
+        done = subprocess.run([*gateway.command(), *more], capture_output=True, text=True, timeout=30, check=False,
+                              env=gateway.environment, cwd=gateway.folder.name)
+        assert done.returncode == 1 and line.search(done.stderr), done.stderr
+    gateway.folder.cleanup()
+    with Gateway(**config, files={"keys.yaml": keys_text(other)}) as gateway:
+        wait = waiting_for(gateway)
+        write(gateway, "keys.yaml", keys_text(Key("carol"), free_one))
+        gateway.process.send_signal(signal.SIGHUP)
+        assert any(line.search(said) for said in wait("the keys stay as they were"))
+        assert [gateway.chat(headers=key.head).status for key in (other, free_one)] == [200, 401]
+        assert [gateway.chat(headers=limited_one.head).status for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_keys_that_are_gone_are_not_on_the_page(provider):
+    alice = Key("alice", quota={"tokens_per_day": 9000})
+    bob = Key("bob", quota={"concurrent": 2, "tokens_per_day": 9000})
+    with Gateway(**limited(provider, keys_file="keys.yaml", workers=2), files={"keys.yaml": keys_text(alice, bob)}) as gateway:
+        wait = waiting_for(gateway)
+
+        def change(*keys):
+            write(gateway, "keys.yaml", keys_text(*keys))
+            gateway.process.send_signal(signal.SIGHUP)
+            wait(f"embergate: {len(keys)} keys")
+
+        def shown():
+            return [name for kind, name in usage(gateway) if kind == "key"]
+
+        assert shown() == ["alice", "bob"]
+        provider.hold()
+        client = gateway.client()
+        client.ask("POST", CHAT, question(), bob.head, read=False)
+        provider.wait_chats(1)
+        change(alice)
+        assert shown() == ["alice", "bob"], "a place of bob's is taken"
+        provider.release()
+        assert client.read_answer().status == 200
+        gateway.wait("exchanges", 0)
+        assert shown() == ["alice"]
+        for number in range(20):
+            change(alice, Key(f"k{number}", quota={"concurrent": 3}))
+            assert shown() == ["alice", f"k{number}"]
+        change(bob)
+        assert shown() == ["bob"]
+        assert usage(gateway)[("key", "bob")]["tokens_per_day"]["used"] > 0, "what was used is not forgotten"
 
 
 def test_limits_change_with_the_file(provider):

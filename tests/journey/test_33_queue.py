@@ -6,7 +6,8 @@ import time
 
 import goodfire
 import pytest
-from admit_world import COST, RATE, Key, entries, error, free, limited, places, statuses, usage
+from admit_world import (COST, NO_KEY, RATE, Key, entries, error, free, keys_text, limited, places, statuses, usage,
+                         write)
 from harness import Gateway, backend, question
 from memory_world import GOODFIRE, Swarm, seeded, until, verdict
 from redis_world import Redis
@@ -428,3 +429,25 @@ def test_the_end_while_waiting(provider, workers):
         assert not any("[DONE]" in answer.events() for answer in told)
 
 
+
+
+def test_a_key_that_is_taken_away_while_it_waits(provider):
+    """Nobody is let in with a key that is none any more."""
+    alice, bob = Key("alice"), Key("bob")
+    with queueing(provider, keys_file="keys.yaml", files={"keys.yaml": keys_text(alice, bob)}) as gateway, \
+            Swarm(gateway) as swarm:
+        provider.hold()
+        stays = swarm.ask(1, question(), headers=bob.head)
+        provider.wait_chats(1)
+        stays += swarm.ask(1, question(), headers=bob.head)
+        waiting(gateway, 1)
+        gone = swarm.ask(2, question(), headers=alice.head)
+        waiting(gateway, 3)
+        write(gateway, "keys.yaml", keys_text(bob))
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.wait_line("embergate: 1 keys")
+        provider.release()
+        assert statuses(swarm.answers(stays)) == {200: 2}
+        assert [error(answer) for answer in swarm.answers(gone)] == [NO_KEY] * 2
+        free(gateway)
+        assert len(provider.chats()) == 2

@@ -464,6 +464,52 @@ static void files_of_keys_are_read(void **state)
     config_unref(config);
 }
 
+/* The two are counted in one scope, so one of them would have the other's limits. */
+static void names_of_the_configuration_are_taken(void **state)
+{
+    struct config *config = read_good(ECHO_BACKEND "keys: [" KEY("a", "1") ", " KEY("b", "2") "]\n");
+    struct config_keys *keys = NULL;
+    char errors[1000];
+
+    assert_int_equal(read_keys("keys:\n- " KEY("c", "3") "\n- " KEY("a", "4") "\n- " KEY("a", "5") "\n", config, &keys,
+                               errors, sizeof(errors)), CONFIG_E_BAD);
+    assert_string_equal(errors, "keys.yaml:3: keys[1].name: \"a\" is already the name of a key in the configuration\n"
+                                "keys.yaml:4: keys[2].name: \"a\" is already the name of a key, see line 3\n");
+    assert_null(keys);
+    assert_int_equal(read_keys("keys:\n- " KEY("c", "3") "\n", config, &keys, errors, sizeof(errors)), 0);
+    config_keys_unref(keys);
+    config_unref(config);
+}
+
+/* What a writer has not written yet, or cut off. */
+static void a_file_must_say_something(void **state)
+{
+    static const struct {
+        const char *text, *line;
+    } cases[] = {{"", ""}, {" \n", ""}, {"# nobody\n", ""}, {"keys:\n", ":1"}, {"#\nkeys: ~\n", ":2"},
+                 {"---\n", ""}, {"{}\n", ""}, {"keys: []\n", NULL}};
+    char path[] = "/tmp/test_config_admission.XXXXXX", expected[300];
+
+    close(mkstemp(path));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct config_keys *keys = NULL;
+        FILE *file = fopen(path, "w");
+        struct buffer errors;
+
+        fputs(cases[i].text, file);
+        fclose(file);
+        buffer_init(&errors);
+        assert_int_equal(config_read_keys(path, &anything, &errors, &keys), cases[i].line ? CONFIG_E_BAD : 0);
+        snprintf(expected, sizeof(expected), "%s%s: says nothing of keys: none at all is written `keys: []`\n", path,
+                 cases[i].line ? cases[i].line : "");
+        buffer_append_char(&errors, '\0');
+        assert_string_equal(errors.data, cases[i].line ? expected : "");
+        buffer_deinit(&errors);
+        config_keys_unref(keys);
+    }
+    unlink(path);
+}
+
 static void paths_are_read(void **state)
 {
     char folder[] = "/tmp/test_config_admission.XXXXXX", path[200], expected[300];
@@ -536,6 +582,8 @@ int main(void)
         cmocka_unit_test(doors_may_be_opened),
         cmocka_unit_test(metadata_is_bounded),
         cmocka_unit_test(files_of_keys_are_read),
+        cmocka_unit_test(names_of_the_configuration_are_taken),
+        cmocka_unit_test(a_file_must_say_something),
         cmocka_unit_test(paths_are_read),
         cmocka_unit_test(many_keys_are_read),
     };

@@ -256,7 +256,7 @@ static void files_grow(void **state)
         uint32_t before;
 
         put(befores[i]);
-        before = count();
+        before = strstr(befores[i], "sha256") != NULL;
         if (add("new", told, sizeof(told)))
             fail_msg("%s: %s", befores[i], told);
         assert_int_equal(count(), before + 1);
@@ -327,7 +327,7 @@ static void many_may_add_at_a_time(void **state)
     char told[1000], name[40];
     pid_t children[8];
 
-    put("");
+    put("keys:\n  - {name: a, sha256: " ZEROS "1}\n");
     for (int i = 0; i < 8; i++) {
         children[i] = fork();
         if (children[i])
@@ -349,7 +349,7 @@ static void many_may_add_at_a_time(void **state)
         assert_int_equal(waitpid(children[i], &status, 0), children[i]);
         assert_int_equal(status, 0);
     }
-    assert_int_equal(count(), 80);
+    assert_int_equal(count(), 81);
 }
 
 /* --- the whole --- */

@@ -1,14 +1,12 @@
 /*
  * Keys are found by the digest of their text, whatever their number and however alike their digests are.
  */
-#include "admit/keyring.h"
-#include "base/alloc.h"
+#include "admit_world.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <cmocka.h>
+#include "admit/keyring.h"
+#include "admit/scope_private.h"
+#include "base/alloc.h"
+#include "base/clock.h"
 
 /* COUNT keys with digests of SHA-256 over PREFIX and the number. */
 static struct config_keys *keys_of(const char *prefix, uint32_t count)
@@ -142,7 +140,7 @@ static void each_key_has_its_place(void **given)
     keyring = keyring_new(keys, more);
     place = keyring_place(keyring, &keys->list[0]);
     assert_true(!place.scope && place.team == KEYRING_NO_TEAM);
-    keyring_attach(keyring, admit, teams, 2);
+    assert_true(keyring_attach(keyring, admit, teams, 2));
     place = keyring_place(keyring, &keys->list[0]);
     assert_ptr_equal(place.scope, admit_find(admit, SCOPE_OF_KEY, BYTES("k0")));
     assert_true(place.scope && place.team == KEYRING_NO_TEAM);
@@ -157,6 +155,120 @@ static void each_key_has_its_place(void **given)
     admit_free(admit);
     config_keys_unref(keys);
     config_keys_unref(more);
+}
+
+static void a_keyring_that_ends_lets_its_scopes_go(void **given)
+{
+    struct config_keys *keys = keys_of("k", 3);
+    struct admit *admit = admit_new();
+    struct keyring *keyring, *other;
+
+    keys->list[0].quota.concurrent = keys->list[2].quota.concurrent = 1;
+    keyring = keyring_new(keys, NULL);
+    other = keyring_new(NULL, keys);
+    assert_true(keyring_attach(keyring, admit, NULL, 0));
+    assert_true(keyring_attach(other, admit, NULL, 0));
+    keyring_unref(keyring);
+    admit_forget(admit, at_us(0));
+    assert_int_equal(admit->count, 2);
+    admit->most = 1;
+    keyring = keyring_new(keys, NULL);
+    assert_true(keyring_attach(keyring, admit, NULL, 0)); /* all of them are known */
+    keyring_unref(keyring);
+    keyring_unref(other);
+    admit_forget(admit, at_us(0));
+    assert_int_equal(admit->count, 0);
+    keyring = keyring_new(keys, NULL);
+    assert_false(keyring_attach(keyring, admit, NULL, 0));
+    assert_null(keyring_place(keyring, &keys->list[0]).scope);
+    keyring_unref(keyring);
+    admit_free(admit);
+    config_keys_unref(keys);
+}
+
+/* --- many at a time --- */
+
+#define ASKERS 3
+#define HELD 8
+#define NAMES 12
+#define STORM_MS 300
+
+struct storm {
+    struct admit *admit;
+    uv_mutex_t lock;
+    struct keyring *keyring;
+    uint64_t until_ms;
+};
+
+/* As workers do: what was let in outlives the keyring it was let in with. */
+static void ask(void *data)
+{
+    static _Atomic uint64_t seed;
+    struct storm *storm = data;
+    struct reservation held[HELD] = {0};
+    uint64_t state = ++seed;
+    struct refusal refusal;
+
+    for (unsigned at = 0; clock_ms() < storm->until_ms; at = (at + 1) % HELD) {
+        struct keyring *keyring;
+        struct scope *scope;
+
+        uv_mutex_lock(&storm->lock);
+        keyring = keyring_ref(storm->keyring);
+        uv_mutex_unlock(&storm->lock);
+        reservation_settle(&held[at], &(struct charge){0}, at_us(clock_us()));
+        held[at] = (struct reservation){0};
+        scope = keyring_place(keyring, keyring_at(keyring, (uint32_t)below(&state, keyring_count(keyring)))).scope;
+        reservation_take(&held[at], &scope, 1, &(struct charge){.tokens = 1}, at_us(clock_us()), &refusal);
+        keyring_unref(keyring);
+    }
+    for (unsigned i = 0; i < HELD; i++)
+        reservation_undo(&held[i], at_us(clock_us()));
+}
+
+static struct keyring *some_keyring(struct admit *admit, uint64_t *state)
+{
+    struct config_keys *keys = keys_of("k", NAMES / 2);
+    uint32_t first = (uint32_t)below(state, NAMES);
+    struct keyring *keyring;
+
+    for (uint32_t i = 0; i < keys->count; i++) {
+        keys->list[i].name = arena_printf(&keys->arena, "k%u", first + i);
+        keys->list[i].quota.concurrent = 5;
+    }
+    keyring = keyring_new(keys, NULL);
+    config_keys_unref(keys);
+    assert_true(keyring_attach(keyring, admit, NULL, 0));
+    return keyring;
+}
+
+static void keyrings_come_and_go_under_load(void **given)
+{
+    struct storm storm = {.admit = admit_new(), .until_ms = clock_ms() + STORM_MS};
+    uv_thread_t threads[ASKERS];
+    uint64_t state = 1;
+
+    uv_mutex_init(&storm.lock);
+    storm.keyring = some_keyring(storm.admit, &state);
+    for (int i = 0; i < ASKERS; i++)
+        assert_int_equal(uv_thread_create(&threads[i], ask, &storm), 0);
+    while (clock_ms() < storm.until_ms) {
+        struct keyring *next = some_keyring(storm.admit, &state), *old;
+
+        uv_mutex_lock(&storm.lock);
+        old = storm.keyring;
+        storm.keyring = next;
+        uv_mutex_unlock(&storm.lock);
+        keyring_unref(old);
+        admit_forget(storm.admit, at_us(clock_us()));
+    }
+    for (int i = 0; i < ASKERS; i++)
+        uv_thread_join(&threads[i]);
+    keyring_unref(storm.keyring);
+    admit_forget(storm.admit, at_us(clock_us()));
+    assert_int_equal(storm.admit->count, 0); /* all was given back, so nothing was counted beside what is freed */
+    uv_mutex_destroy(&storm.lock);
+    admit_free(storm.admit);
 }
 
 static void bearers(void **given)
@@ -186,6 +298,8 @@ int main(void)
         cmocka_unit_test(the_second_file_wins),
         cmocka_unit_test(the_snapshots_live_as_long_as_the_ring),
         cmocka_unit_test(each_key_has_its_place),
+        cmocka_unit_test(a_keyring_that_ends_lets_its_scopes_go),
+        cmocka_unit_test(keyrings_come_and_go_under_load),
         cmocka_unit_test(bearers),
     };
 

@@ -3,7 +3,7 @@
  */
 #include "admit_world.h"
 
-#include "admit/budget.h"
+#include "admit/scope_private.h"
 
 #include <time.h>
 
@@ -12,6 +12,7 @@ static void found_again(void **given)
     const struct config_quota quota = {.concurrent = 1};
     struct admit *admit = admit_new();
     struct scope *scope;
+    uint32_t place = 0;
     char name[16];
 
     for (int i = 0; i < 1000; i++) {
@@ -27,11 +28,11 @@ static void found_again(void **given)
 
         snprintf(name, sizeof(name), "n%d", i);
         scope = admit_find(admit, kind, bytes_of(name));
-        assert_ptr_equal(scope, admit_at(admit, (uint32_t)i));
+        assert_ptr_equal(scope, admit_next(admit, &place));
         assert_ptr_equal(scope, admit_scope(admit, kind, bytes_of(name), &quota));
         assert_null(admit_find(admit, (enum scope_kind)((i + 1) % SCOPE_KINDS), bytes_of(name)));
     }
-    assert_null(admit_at(admit, 1000));
+    assert_null(admit_next(admit, &place));
     assert_non_null(admit_scope(admit, SCOPE_OF_TEAM, BYTES_NONE, &quota));
     assert_non_null(admit_find(admit, SCOPE_OF_TEAM, BYTES("")));
     admit_free(admit);
@@ -119,6 +120,149 @@ static void a_new_quota_keeps_the_counts(void **given)
     admit_free(admit);
 }
 
+/* --- those of keys --- */
+
+static const struct config_quota some = {.requests_per_minute = 60, .concurrent = 5, .tokens_per_month = 1000};
+
+/* A keyring of the keys NAMES has come, and its scopes are in *RET. */
+static bool attach(struct admit *admit, const char *names, struct scope **ret)
+{
+    struct admit_key keys[8];
+    uint32_t count = 0;
+
+    for (; names[count]; count++)
+        keys[count] = (struct admit_key){.name = {&names[count], 1}, .quota = &some};
+    if (!admit_attach(admit, keys, count))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        ret[i] = keys[i].scope;
+    return true;
+}
+
+static void assert_shown(struct admit *admit, const char *names)
+{
+    uint32_t place = 0;
+    struct scope *scope;
+
+    while ((scope = admit_next(admit, &place)))
+        assert_int_equal(scope_name(scope).data[0], *names++);
+    assert_int_equal(*names, 0);
+}
+
+static void keys_that_are_gone_are_not_shown(void **given)
+{
+    struct admit *admit = admit_new();
+    struct scope *scopes[8], *others[8];
+    struct reservation reservation = {0};
+    struct refusal refusal;
+
+    admit_scope(admit, SCOPE_OF_TEAM, BYTES("t"), &some);
+    assert_true(attach(admit, "abc", scopes));
+    assert_shown(admit, "tabc");
+    assert_int_equal(reservation_take(&reservation, &scopes[1], 1, &(struct charge){.tokens = 7}, at_us(1), &refusal), 0);
+    assert_true(attach(admit, "dc", others));
+    assert_ptr_equal(others[1], scopes[2]);
+    assert_shown(admit, "tbcd"); /* a place of b is taken */
+    reservation_settle(&reservation, &(struct charge){.tokens = 7}, at_us(2));
+    assert_shown(admit, "tcd");
+    assert_true(attach(admit, "", others));
+    assert_shown(admit, "t");
+    admit_free(admit);
+}
+
+/* Of what nobody can come back to nothing stays: however many names there were. */
+static void names_that_rotate_are_forgotten(void **given)
+{
+    struct admit *admit = admit_new();
+    struct scope *scopes[8];
+
+    admit_scope(admit, SCOPE_OF_KEY, BYTES("z"), &some); /* of no keyring: kept */
+    for (int i = 0; i < 26 * 100; i++) {
+        const char name[] = {(char)('A' + i % 26), 0};
+
+        assert_true(attach(admit, name, scopes));
+        admit_forget(admit, at_us(0));
+        assert_ptr_equal(admit_find(admit, SCOPE_OF_KEY, bytes_of(name)), scopes[0]);
+        assert_int_equal(admit->count, 2);
+        scope_detach(scopes[0]);
+    }
+    admit_forget(admit, at_us(0));
+    assert_int_equal(admit->count, 1);
+    assert_non_null(admit_find(admit, SCOPE_OF_KEY, BYTES("z")));
+    scope_detach(NULL);
+    admit_free(admit);
+}
+
+static void what_counts_is_not_forgotten(void **given)
+{
+    const int64_t month = 31 * DAY_S;
+    struct admit *admit = admit_new();
+    struct scope *scopes[8], *again[8];
+    struct reservation reservation = {0};
+    struct refusal refusal;
+
+    assert_true(attach(admit, "ab", scopes));
+    assert_true(attach(admit, "b", again));
+    assert_int_equal(reservation_take(&reservation, &scopes[0], 1, &(struct charge){1, 7, 0, false}, at_us(1), &refusal), 0);
+    admit_forget(admit, at_wall(MINUTE_US, NOON + month));
+    assert_int_equal(admit->count, 2); /* the first keyring has it */
+    scope_detach(scopes[0]);
+    scope_detach(scopes[1]);
+    admit_forget(admit, at_wall(2 * MINUTE_US, NOON + month));
+    assert_int_equal(admit->count, 2); /* a place is taken */
+    reservation_settle(&reservation, &(struct charge){.tokens = 7}, at_wall(2 * MINUTE_US, NOON));
+    reservation = (struct reservation){0};
+    assert_int_equal(reservation_take(&reservation, &scopes[0], 1, &(struct charge){1, 5, 0, false},
+                                      at_wall(3 * MINUTE_US, NOON + month), &refusal), 0);
+    reservation_settle(&reservation, &(struct charge){.tokens = 5}, at_wall(3 * MINUTE_US, NOON + month));
+    admit_forget(admit, at_wall(4 * MINUTE_US, NOON + month));
+    assert_int_equal(admit->count, 2); /* the month's budget was used */
+    assert_true(attach(admit, "a", again + 1));
+    assert_ptr_equal(again[1], scopes[0]);
+    assert_int_equal(used_of(scopes[0], QUOTA_TOKENS_MONTH, at_wall(5 * MINUTE_US, NOON + month)), 5);
+    scope_detach(scopes[0]);
+    admit_forget(admit, at_wall(6 * MINUTE_US + 31 * (uint64_t)DAY_S * SECOND_US, NOON + 2 * month));
+    assert_int_equal(admit->count, 1); /* and is over */
+    assert_ptr_equal(admit_find(admit, SCOPE_OF_KEY, BYTES("b")), again[0]);
+    admit_free(admit);
+}
+
+static void a_rate_that_is_used_is_not_forgotten(void **given)
+{
+    const struct config_quota rate = {.requests_per_minute = 60};
+    struct admit *admit = admit_new();
+    struct admit_key key = {.name = BYTES("r"), .quota = &rate};
+    struct reservation reservation = {0};
+    struct refusal refusal;
+
+    assert_true(admit_attach(admit, &key, 1));
+    scope_detach(key.scope);
+    assert_int_equal(reservation_take(&reservation, &key.scope, 1, &(struct charge){.requests = 60}, at_us(1), &refusal), 0);
+    reservation_settle(&reservation, &(struct charge){0}, at_us(2));
+    admit_forget(admit, at_us(59 * SECOND_US));
+    assert_int_equal(admit->count, 1);
+    admit_forget(admit, at_us(61 * SECOND_US));
+    assert_int_equal(admit->count, 0);
+    admit_free(admit);
+}
+
+static void a_registry_may_be_full(void **given)
+{
+    struct admit *admit = admit_new();
+    struct scope *scopes[8];
+
+    admit->most = 4;
+    assert_true(attach(admit, "abc", scopes));
+    assert_false(attach(admit, "cdef", scopes));
+    assert_int_equal(admit->count, 3);
+    assert_shown(admit, "abc"); /* nothing changed */
+    assert_true(attach(admit, "cbd", scopes));
+    assert_false(attach(admit, "e", scopes));
+    assert_true(attach(admit, "abcd", scopes));
+    assert_shown(admit, "abcd");
+    admit_free(admit);
+}
+
 /* --- the calendar --- */
 
 static void months_as_libc_has_them(void **given)
@@ -175,6 +319,11 @@ int main(void)
         cmocka_unit_test(no_quota_no_scope),
         cmocka_unit_test(lines),
         cmocka_unit_test(a_new_quota_keeps_the_counts),
+        cmocka_unit_test(keys_that_are_gone_are_not_shown),
+        cmocka_unit_test(names_that_rotate_are_forgotten),
+        cmocka_unit_test(what_counts_is_not_forgotten),
+        cmocka_unit_test(a_rate_that_is_used_is_not_forgotten),
+        cmocka_unit_test(a_registry_may_be_full),
         cmocka_unit_test(months_as_libc_has_them),
         cmocka_unit_test(a_clock_that_steps_back),
         cmocka_unit_test(clocks_of_no_sense),
