@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/standard.h"
 #include "base/trim.h"
 #include "command/cache_command.h"
 #include "config/address.h"
@@ -312,6 +313,8 @@ static int serve(struct config *config)
     unsigned bad;
     int r;
 
+    standard_occupy();
+    log_never_wait();
     gateway_shared_init(&gateway.shared, config, most_connections(config));
     if (!open_log(&gateway) || gateway_keys_new(&gateway.shared, &gateway.keys) != 0)
         _exit(1);

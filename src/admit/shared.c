@@ -94,7 +94,10 @@ static void decided(struct shared_take *take, const int64_t *numbers)
     shared->has_ahead = true;
     shared_heard(take, &numbers[REPLY_PARTS], now_us);
     shared_tell(shared, SHARED_ASKED, BYTES_NONE);
+    shared_story_served(shared);
     if (numbers[REPLY_ALLOWED] == 1) {
+        if (shared->refusals)
+            shared_settle_resume(shared);
         take->leased = true;
         shared_hold(take);
         return;
@@ -139,6 +142,14 @@ static void undo_unknown(struct shared_take *take, int64_t behind_us)
     shared_settle_add(take->shared, SETTLE_UNDONE, take, &(struct charge){0});
 }
 
+static void answered_badly(struct shared_take *take, struct bytes text)
+{
+    shared_story_failed(take->shared, text);
+    if (!shared_is_momentary(text) && !shared_is_wrong_type(text))
+        undo_unknown(take, 0);
+    shared_degrade(take, SHARED_ERROR, text);
+}
+
 static void on_reply(struct redis_call *call, int result, const struct redis_reply *reply)
 {
     struct shared_take *take = LIST_ENTRY(call, struct shared_take, call);
@@ -155,8 +166,7 @@ static void on_reply(struct redis_call *call, int result, const struct redis_rep
         if (ask(take, true))
             shared_degrade(take, SHARED_AWAY, BYTES_NONE);
     } else {
-        undo_unknown(take, 0);
-        shared_degrade(take, SHARED_ERROR, reply->kind == REDIS_ERROR ? reply->text : BYTES("an unexpected reply"));
+        answered_badly(take, reply->kind == REDIS_ERROR ? reply->text : BYTES("an unexpected reply"));
     }
 }
 
@@ -212,20 +222,6 @@ void shared_take(struct shared *shared, struct shared_take *take, struct scope *
     } else if (ask(take, false)) {
         shared_degrade(take, SHARED_AWAY, BYTES_NONE);
     }
-}
-
-static void charged(void *data, int result, const struct refusal *refusal)
-{
-}
-
-void shared_charge(struct shared *shared, struct shared_take *take, struct scope *scope, const struct charge *want,
-                   struct admit_time now)
-{
-    begin(shared, take, &scope, 1, want, now);
-    take->done = charged;
-    take->unasked = true;
-    if (!redis_is_ready(shared->redis) || ask(take, false))
-        shared_degrade(take, SHARED_AWAY, BYTES_NONE);
 }
 
 void shared_forget(struct shared_take *take)
@@ -304,26 +300,18 @@ void shared_leave(struct shared_take *take, struct scope *scope, struct admit_ti
 
 /* --- its life --- */
 
-/* The owner hears of each state once, and of a server that refuses us even after it was away. */
 static void on_redis(void *data, enum redis_news news, struct bytes text)
 {
     struct shared *shared = data;
 
     if (news == REDIS_READY) {
-        shared->told_down = shared->told_refused = false;
         shared_load(shared);
         shared_renew(shared);
-        shared_settle_go_on(shared);
-        shared_tell(shared, SHARED_UP, text);
+        shared_settle_reconnect(shared);
     } else if (news == REDIS_ERRED && shared_is_noscript(text)) {
         shared_load(shared);
-    } else if (news == REDIS_REFUSED && !shared->told_refused) {
-        shared->told_down = shared->told_refused = true;
-        shared_tell(shared, SHARED_DOWN, text);
-    } else if ((news == REDIS_LOST || news == REDIS_TIMED_OUT) && !shared->told_down) {
-        shared->told_down = true;
-        shared_tell(shared, SHARED_DOWN, text);
     }
+    shared_story_redis(shared, news, text);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -355,14 +343,17 @@ struct shared *shared_new(uv_loop_t *loop, const struct shared_config *config,
     list_init(&shared->holding);
     list_init(&shared->waiting);
     list_init(&shared->sent);
+    list_init(&shared->aside);
     buffer_init(&shared->keys);
     buffer_init(&shared->numbers);
     shared_books_init(shared);
     uv_timer_init(loop, &shared->timer);
-    shared->timer.data = shared;
+    uv_timer_init(loop, &shared->alarm);
+    uv_timer_init(loop, &shared->story.tick);
+    shared->timer.data = shared->alarm.data = shared->story.tick.data = shared;
     uv_timer_start(&shared->timer, on_timer, renew_ms, renew_ms);
     shared->redis = redis_new(loop, &shared->config.redis, on_redis, shared);
-    shared->handles = 2;
+    shared->handles = 4;
     return shared;
 }
 
@@ -403,25 +394,18 @@ static void drop_takes(struct shared *shared, struct list *takes)
 
 void shared_close(struct shared *shared, void (*closed)(void *data), void *data)
 {
-    shared->news = NULL;
     shared->closed = closed;
     shared->closed_data = data;
     drop_takes(shared, &shared->asking);
     drop_takes(shared, &shared->holding);
     shared_peek_drop_all(shared);
     shared_settle_drop_all(shared);
+    shared_story_end(shared);
+    shared->news = NULL;
     for (int i = 0; i < SCRIPTS; i++)
         redis_forget(shared->redis, &shared->load[i]);
     uv_close((uv_handle_t *)&shared->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&shared->alarm, on_timer_closed);
+    uv_close((uv_handle_t *)&shared->story.tick, on_timer_closed);
     redis_close(shared->redis, on_redis_closed, shared);
-}
-
-bool shared_is_up(const struct shared *shared)
-{
-    return redis_is_ready(shared->redis);
-}
-
-uint32_t shared_unsettled(const struct shared *shared)
-{
-    return shared->unsettled;
 }

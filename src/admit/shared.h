@@ -7,8 +7,9 @@
  * such scope, or one with leases, among the five of a request needs the trip for all of them.
  *
  * A place among the concurrent ones is a lease: it ends by itself when its gateway does not renew it, so a killed
- * gateway's share comes back after the lease's time. What a request took from the rates is not given back by a death:
- * it had been asked.
+ * gateway's share comes back after the lease's time. What its requests took from the rates is not given back by a
+ * death, nor what they had reserved of the budgets of the day and the month: they were sent, and nobody is left to say
+ * what they used.
  *
  *   PREFIX:{q}:KIND:NAME      a scope's books, packed: the times of its rates, the budgets of this day and month
  *   PREFIX:{q}c:KIND:NAME     a sorted set: leases by the time they end
@@ -18,7 +19,9 @@
  *
  * While Redis is away each scope does as its quota says (on_redis_failure): `local` counts in the process, against the
  * share of one gateway; `open` lets through, counted; `closed` refuses. Of a request's scopes one that is closed
- * decides, then those that are local. What was used meanwhile is added to the shared budgets when Redis is back.
+ * decides, then those that are local. What was used meanwhile is added to the shared budgets when Redis is back. A
+ * Redis that answers with errors is as good as away: settlements that it does not take for the moment wait for it with
+ * growing pauses, and go on as soon as it takes anything.
  *
  * A scope known to be over its rate is not asked about again until that is over, or a second has passed: so a refusal
  * may be said a moment longer than Redis would, never one less.
@@ -39,20 +42,28 @@ struct shared_config {
 };
 
 /* What became of a take: ASKED (Redis decided), KNOWN (refused from memory), or, without Redis, why (TIMEOUT, ERROR,
- * AWAY) and then how (OPENED, CLOSED, LOCAL). DROPPED: a settlement was given up. UP and DOWN: a line for the log
- * each; DOWN comes without an UP before it when Redis is away from the start, and once more when a Redis that was away
- * comes back and refuses us. */
+ * AWAY) and then how (OPENED, CLOSED, LOCAL). DROPPED: a settlement was given up.
+ *
+ * The others are a line for the log each, with a TEXT that is fit for it. UP and DOWN: DOWN comes without an UP before
+ * it when Redis is away from the start, and once more when a Redis that was away comes back and refuses us. FAILING:
+ * it began to answer with errors (TEXT: the first one); SERVING: none came for some seconds, and it did what it was
+ * asked; neither UP nor DOWN is told of a connection that is given up for such an error. GAVE_UP: how many settlements
+ * were dropped, and why the last one was; some seconds after the last, or a minute after the first. */
 enum shared_news { SHARED_ASKED, SHARED_KNOWN, SHARED_TIMEOUT, SHARED_ERROR, SHARED_AWAY, SHARED_OPENED,
-                   SHARED_CLOSED, SHARED_LOCAL, SHARED_DROPPED, SHARED_UP, SHARED_DOWN };
+                   SHARED_CLOSED, SHARED_LOCAL, SHARED_DROPPED, SHARED_UP, SHARED_DOWN, SHARED_FAILING,
+                   SHARED_SERVING, SHARED_GAVE_UP };
 
 /* CONFIG's views must outlive it. NEWS counts and tells, and may come from inside any of these functions. */
 struct shared *shared_new(uv_loop_t *loop, const struct shared_config *config,
                           void (*news)(void *data, enum shared_news news, struct bytes text), void *data);
-/* Takes and peeks in flight end without DONE; what is still held may be settled afterwards, which does nothing. */
+/* Takes and peeks in flight end without DONE; what is still held may be settled afterwards, which does nothing. What
+ * Redis was not told is dropped; no NEWS comes after that. */
 void shared_close(struct shared *shared, void (*closed)(void *data), void *data);
-bool shared_is_up(const struct shared *shared);
 /* Settlements that Redis has not acknowledged yet. */
 uint32_t shared_unsettled(const struct shared *shared);
+/* Are they worth waiting for at the end? Not while Redis is away, or has refused them for most of a second, or when
+ * those that are left are such as it cannot take. */
+bool shared_is_up(const struct shared *shared);
 
 #define SHARED_ID_SIZE 32
 
@@ -75,7 +86,6 @@ struct shared_take {
     bool asking, leased, degraded;      /* degraded: decided without Redis */
     bool owed;                          /* let in without Redis: to be added to the shared budgets */
     bool told_script;                   /* Redis had forgotten the script, and was told it */
-    bool unasked;                       /* it is not refused */
     int64_t redis_us;                   /* when it was decided, on Redis' clock; without Redis as near as is known */
     void (*done)(void *data, int result, const struct refusal *refusal);
     void *data;
@@ -92,17 +102,13 @@ void shared_take(struct shared *shared, struct shared_take *take, struct scope *
 /* DONE does not come any more; what it takes in the end is given back. Fine when it is not asking. */
 void shared_forget(struct shared_take *take);
 /* As reservation_settle() and reservation_undo(): written behind, not waited for; kept for Redis' return when it is
- * away (a bounded number, oldest dropped and counted). Twice is fine, after shared_close() too. */
+ * away or takes nothing for the moment (a bounded number, oldest dropped and counted). One that it cannot take (a
+ * foreign value under our key) is dropped after some seconds. Twice is fine, after shared_close() too. */
 void shared_settle(struct shared_take *take, const struct charge *actual, struct admit_time now);
 void shared_undo(struct shared_take *take, struct admit_time now);
 
 /* One scope less: its lease and its charge are undone (a hit needs no backend). */
 void shared_leave(struct shared_take *take, struct scope *scope, struct admit_time now);
-/* SCOPE as well, charged without asking: WANT and a place there are taken whatever its limits say, nobody is told, and
- * nobody waits. TAKE is one of its own, to be settled or undone as any other; when that comes before Redis' reply,
- * nothing stays charged. */
-void shared_charge(struct shared *shared, struct shared_take *take, struct scope *scope, const struct charge *want,
-                   struct admit_time now);
 
 /* A look at how scopes stand: part of whoever looks. All zero: none is under way. */
 struct shared_peek {

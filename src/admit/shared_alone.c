@@ -87,7 +87,7 @@ void shared_degrade(struct shared_take *take, enum shared_news why, struct bytes
     take->has_tokens = reservation_tightest(policy.shares, take->count, QUOTA_TOKENS, now, &take->tokens);
     shared_tell(shared, why, text);
     shared_tell(shared, policy.closed ? SHARED_CLOSED : policy.is_local ? SHARED_LOCAL : SHARED_OPENED, BYTES_NONE);
-    if (refused && !take->unasked) {
+    if (refused) {
         shared_refuse(take, &refusal);
         return;
     }

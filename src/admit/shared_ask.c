@@ -52,13 +52,13 @@ void shared_words_scope(struct shared *shared, struct shared_words *words, const
 
 /* --- what is wanted --- */
 
-static void pack_rate(struct buffer *out, uint64_t rate, uint64_t burst, uint64_t amount, bool unasked)
+static void pack_rate(struct buffer *out, uint64_t rate, uint64_t burst, uint64_t amount)
 {
     struct span cost = {0, 0}, most = {0, 0};
 
     if (rate) {
         cost = span_of(amount, rate);
-        most = unasked ? (struct span){SHARED_MOST, 0} : span_of(burst, rate);
+        most = span_of(burst, rate);
     }
     pack_number(out, (int64_t)span_rate(rate));
     pack_number(out, (int64_t)cost.whole_us);
@@ -72,16 +72,8 @@ static void pack_amount(struct buffer *out, uint64_t amount)
     pack_number(out, (int64_t)(amount < SHARED_MOST ? amount : SHARED_MOST));
 }
 
-/* Of what is LIMITED, as much as can be said when it is charged unasked. */
-static void pack_most(struct buffer *out, uint64_t limited, bool unasked)
-{
-    pack_amount(out, limited && unasked ? SHARED_MOST : limited);
-}
-
 void shared_pack_take(struct buffer *out, const struct shared_take *take)
 {
-    bool unasked = take->unasked;
-
     buffer_clear(out, SIZE_MAX);
     pack_number(out, (int64_t)take->shared->config.lease_ms * 1000);
     pack_amount(out, take->taken.tokens);
@@ -89,13 +81,13 @@ void shared_pack_take(struct buffer *out, const struct shared_take *take)
     for (unsigned i = 0; i < take->count; i++) {
         struct config_quota quota = scope_quota(take->parts[i].scope);
 
-        pack_rate(out, quota.requests_per_minute, quota.requests_burst, take->taken.requests, unasked);
-        pack_rate(out, quota.tokens_per_minute, quota.tokens_burst, take->taken.tokens, unasked);
-        pack_most(out, take->taken.placeless ? 0 : quota.concurrent, unasked);
-        pack_most(out, quota.tokens_per_day, unasked);
-        pack_most(out, quota.tokens_per_month, unasked);
-        pack_most(out, quota.money_per_day, unasked);
-        pack_most(out, quota.money_per_month, unasked);
+        pack_rate(out, quota.requests_per_minute, quota.requests_burst, take->taken.requests);
+        pack_rate(out, quota.tokens_per_minute, quota.tokens_burst, take->taken.tokens);
+        pack_amount(out, take->taken.placeless ? 0 : quota.concurrent);
+        pack_amount(out, quota.tokens_per_day);
+        pack_amount(out, quota.tokens_per_month);
+        pack_amount(out, quota.money_per_day);
+        pack_amount(out, quota.money_per_month);
     }
 }
 
@@ -125,6 +117,39 @@ int shared_run(struct shared *shared, enum shared_script script, const struct sh
 bool shared_is_noscript(struct bytes error)
 {
     return bytes_start_with(error, BYTES("NOSCRIPT"));
+}
+
+static bool has(struct bytes text, struct bytes words)
+{
+    return bytes_find(text, words) < text.size;
+}
+
+static bool is_capital(struct bytes text, size_t at)
+{
+    return at < text.size && text.data[at] >= 'A' && text.data[at] <= 'Z';
+}
+
+/* Errors of scripts begin with ERR, and before Redis 7 those of their commands too, with the code further on. A code
+ * that is none of these is not the script's own: a server's state. */
+bool shared_is_momentary(struct bytes error)
+{
+    static const char *const codes[] = {
+        "OOM ", "NOREPLICAS ", "MISCONF ", "READONLY ", "LOADING ", "BUSY ", "MASTERDOWN ", "CLUSTERDOWN ",
+        "TRYAGAIN ", "NOAUTH ", "NOPERM ", "max number of clients", "executing the script can't",
+        "ACL failure in script",
+    };
+
+    if (!bytes_start_with(error, BYTES("ERR")))
+        return is_capital(error, 0) && is_capital(error, 1) && !shared_is_wrong_type(error);
+    for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+        if (has(error, bytes_of(codes[i])))
+            return true;
+    return false;
+}
+
+bool shared_is_wrong_type(struct bytes error)
+{
+    return has(error, BYTES("WRONGTYPE "));
 }
 
 /* --- loading --- */

@@ -1,7 +1,7 @@
 /*
  * The shared limits from the inside. shared.c has takes and the life, shared_ask.c the words with Redis, shared_alone.c
  * decisions without it, shared_books.c what is known here (refusals, rates, local shares), shared_settle.c what is
- * written behind (settlements and renewals), shared_peek.c looks at the books.
+ * written behind (settlements and renewals), shared_peek.c looks at the books, shared_story.c what is told of Redis.
  */
 #pragma once
 
@@ -13,13 +13,29 @@
 
 struct shared_page;
 
+#define SHARED_TEXT_MOST 160    /* of a server's words */
+
+/* What was said last of Redis. */
+enum shared_told { TOLD_NOTHING, TOLD_UP, TOLD_DOWN, TOLD_REFUSED, TOLD_FAILING };
+
+struct shared_story {
+    enum shared_told told;
+    uv_timer_t tick;                /* while it is failing, or a number is to be told */
+    bool has_failed, is_dropping;   /* since the last tick */
+    bool has_served;                /* since it failed */
+    uint32_t dropped;               /* settlements, not told yet */
+    unsigned ticks;                 /* since the first of them */
+    char why[SHARED_TEXT_MOST];     /* the last of them */
+    size_t why_size;
+};
+
 struct shared {
     struct redis *redis;
     struct shared_config config;
     struct admit *shares, *own_shares;
     void (*news)(void *data, enum shared_news news, struct bytes text);
     void *data;
-    bool told_down, told_refused;   /* since it was up */
+    struct shared_story story;
 
     struct list asking, holding;    /* takes */
     struct list peeking;
@@ -33,8 +49,11 @@ struct shared {
     char sha[SCRIPTS][40];
     bool has_sha[SCRIPTS];
 
-    struct list waiting, sent;      /* settlements */
+    struct list waiting, sent, aside;   /* settlements */
     uint32_t unsettled, in_flight;
+    unsigned refusals;              /* in a row: Redis took none of them for the moment */
+    uint64_t rest_until_ms;         /* none is sent before; 0: it is not resting */
+    uv_timer_t alarm;               /* the end of the rest, or of somebody's time aside */
     uv_timer_t timer;               /* renewals */
 
     struct shared_page *pages;
@@ -76,6 +95,10 @@ int shared_run(struct shared *shared, enum shared_script script, const struct sh
 /* Tell Redis all scripts, and learn their names. */
 void shared_load(struct shared *shared);
 bool shared_is_noscript(struct bytes error);
+/* Redis serves nobody now, or nobody like us, and may do it later: of the command nothing was done. */
+bool shared_is_momentary(struct bytes error);
+/* The same of an error that has to do with what is asked: a script that found it had written nothing. */
+bool shared_is_wrong_type(struct bytes error);
 
 /* --- shared_alone.c --- */
 
@@ -114,9 +137,31 @@ void shared_settle_add(struct shared *shared, enum shared_settling kind, const s
                        const struct charge *actual);
 /* Send what waits, as far as it may. */
 void shared_settle_go_on(struct shared *shared);
+/* Redis takes what is written: the rest is over. */
+void shared_settle_resume(struct shared *shared);
+/* Redis may be another one: one goes ahead. */
+void shared_settle_reconnect(struct shared *shared);
+void shared_settle_alarm(uv_timer_t *alarm);
 void shared_settle_drop_all(struct shared *shared);
 /* Put off the end of all leases held. */
 void shared_renew(struct shared *shared);
+
+/* --- shared_story.c --- */
+
+/* The connection's news. */
+void shared_story_redis(struct shared *shared, enum redis_news news, struct bytes text);
+/* A decision, or all settlements, were answered by an error. */
+void shared_story_failed(struct shared *shared, struct bytes text);
+void shared_story_dropped(struct shared *shared, uint32_t count, struct bytes why);
+void shared_story_tick(uv_timer_t *tick);
+/* What is not told yet is told now. */
+void shared_story_end(struct shared *shared);
+
+/* Redis did what it was asked. */
+static inline void shared_story_served(struct shared *shared)
+{
+    shared->story.has_served = true;
+}
 
 /* --- shared_peek.c --- */
 

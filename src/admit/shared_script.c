@@ -153,20 +153,14 @@ static const char take_text[] =
  * more or less (time, rest) and the rate's time as the take left it; whether it has leases; whether tokens of the
  * day, of the month, money of the day, of the month are counted. Gives 1 when it did something.
  *
- * What time has given back already is not given back again: an old estimate would make room for a second burst.
+ * What time has given back already is not given back again: an old estimate would make room for a second burst. All
+ * is read before the take's key is touched: a value that is not ours ends the script, which is tried again later.
  */
 static const char settle_text[] =
     "local p = numbers(ARGV[2])\n"
     "local kind, day, month, tokens, money = p[1], p[2], p[3], p[4], p[5]\n"
-    "local fresh\n"
-    "if kind == 0 then\n"
-    "  fresh = redis.call('DEL', KEYS[1]) == 1\n"
-    "elseif kind == 1 then\n" /* What is left there stops a take that is still on its way. */
-    "  fresh = redis.call('GET', KEYS[1]) == '1'\n"
-    "  redis.call('SET', KEYS[1], 0, 'PX', 60000)\n"
-    "else\n"
-    "  fresh = redis.call('SET', KEYS[1], 1, 'PX', 600000, 'NX')\n"
-    "end\n"
+    "local count_of_scopes = (#KEYS - 1) / 2\n"
+    "local books, fresh = {}, nil\n"
 
     "local function move(b, at, o)\n"
     "  local parts, whole, more, last = p[o], p[o + 1], p[o + 2], p[o + 3]\n"
@@ -192,11 +186,24 @@ static const char settle_text[] =
     "         tokens ~= 0 and p[o + 9] + p[o + 10] > 0 or money ~= 0 and p[o + 11] + p[o + 12] > 0\n"
     "end\n"
 
-    "for i = 1, (#KEYS - 1) / 2 do\n"
+    "for i = 1, count_of_scopes do\n"
     "  local o = 13 * i - 7\n"
     "  if p[o + 8] > 0 then redis.call('ZREM', KEYS[2 * i + 1], ARGV[1]) end\n"
-    "  if fresh and moves(o) then\n"
-    "    local b = load(KEYS[2 * i])\n"
+    "  if moves(o) then books[i] = load(KEYS[2 * i]) end\n"
+    "end\n"
+
+    "if kind == 0 then\n"
+    "  fresh = redis.call('DEL', KEYS[1]) == 1\n"
+    "elseif kind == 1 then\n" /* What is left there stops a take that is still on its way. */
+    "  fresh = redis.call('GET', KEYS[1]) == '1'\n"
+    "  redis.call('SET', KEYS[1], 0, 'PX', 60000)\n"
+    "else\n"
+    "  fresh = redis.call('SET', KEYS[1], 1, 'PX', 600000, 'NX')\n"
+    "end\n"
+
+    "for i = 1, count_of_scopes do\n"
+    "  local o, b = 13 * i - 7, books[i]\n"
+    "  if fresh and b then\n"
     "    move(b, 2, o)\n"
     "    move(b, 4, o + 4)\n"
     "    if b[6] == day then count(b, 7, p[o + 9], tokens) count(b, 8, p[o + 11], money) end\n"

@@ -2,17 +2,27 @@
  * What is over is told to Redis behind the request's back: settlements wait in one list and are sent a window at a
  * time, so that those of a long absence do not keep decisions waiting when Redis is back. One whose reply did not come
  * is sent again; the script knows those it has seen.
+ *
+ *   waiting --> sent --> told
+ *      ^         |--> Redis takes nothing for the moment (OOM, READONLY ...): all of them rest, and then one goes ahead
+ *      |         `--> aside: Redis cannot take this one (a foreign value under our key), while others go on;
+ *      `----------------'    after its tries it is dropped
  */
 #include "admit/shared_private.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 #include <stdio.h>
 #include <time.h>
 
 #define SETTLEMENTS_MOST 4096
 #define WINDOW 32
-#define TRIES 3             /* of one that Redis answers with an error */
+#define TRIES 4             /* of one that Redis cannot take */
+#define ASIDE_MS 2000       /* between them */
+#define REST_SHORTEST_MS 100
+#define REST_LONGEST_MS 5000
+#define REFUSALS_AWAITED 4
 #define SECOND_US 1000000
 #define DAY_S 86400
 
@@ -24,7 +34,8 @@ struct settlement {
     char id[SHARED_ID_SIZE], lease[SHARED_ID_SIZE];     /* the same where a whole take is settled */
     struct shared_part parts[SCOPE_KINDS];
     unsigned count, tries;
-    bool is_sent;
+    uint64_t due_ms;                                    /* aside until then */
+    bool is_sent, told_script;
     int64_t taken_us;
     struct charge taken, actual;
 };
@@ -104,35 +115,16 @@ static void pack(struct buffer *out, const struct settlement *settlement)
 
 /* --- sending --- */
 
-static void move_to(struct settlement *settlement, bool is_sent)
+static void move_to(struct settlement *settlement, struct list *list)
 {
     struct shared *shared = settlement->shared;
+    bool is_sent = list == &shared->sent;
 
     list_remove(&settlement->link);
-    list_append(is_sent ? &shared->sent : &shared->waiting, &settlement->link);
+    list_append(list, &settlement->link);
     shared->in_flight += is_sent;
     shared->in_flight -= settlement->is_sent;
     settlement->is_sent = is_sent;
-}
-
-static void on_settled(struct redis_call *call, int result, const struct redis_reply *reply)
-{
-    struct settlement *settlement = LIST_ENTRY(call, struct settlement, call);
-    struct shared *shared = settlement->shared;
-
-    if (result) {
-        move_to(settlement, false);
-    } else if (reply->kind == REDIS_INTEGER) {
-        settlement_free(settlement);
-        shared_settle_go_on(shared);
-    } else if (++settlement->tries < TRIES) {
-        move_to(settlement, false);
-        if (reply->kind == REDIS_ERROR && shared_is_noscript(reply->text))
-            shared_settle_go_on(shared);
-    } else {
-        shared_tell(shared, SHARED_DROPPED, reply->text);
-        settlement_free(settlement);
-    }
 }
 
 static int send_settlement(struct shared *shared, struct settlement *settlement)
@@ -146,32 +138,142 @@ static int send_settlement(struct shared *shared, struct settlement *settlement)
     pack(&shared->numbers, settlement);
     return shared_run(shared, SCRIPT_SETTLE, &words,
                       (struct bytes[]){{settlement->lease, SHARED_ID_SIZE}, buffer_bytes(&shared->numbers)}, 2,
-                      settlement->tries > 0, &settlement->call);
+                      settlement->told_script, &settlement->call);
+}
+
+/* For the end of the rest, or of the first one's time aside. */
+static void set_alarm(struct shared *shared)
+{
+    struct list *first = list_first(&shared->aside);
+    uint64_t now_ms = clock_ms(), due_ms = shared->rest_until_ms;
+
+    if (first && (due_ms == 0 || LIST_ENTRY(first, struct settlement, link)->due_ms < due_ms))
+        due_ms = LIST_ENTRY(first, struct settlement, link)->due_ms;
+    if (due_ms)
+        uv_timer_start(&shared->alarm, shared_settle_alarm, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+}
+
+static void rest(struct shared *shared)
+{
+    uint64_t pause_ms = (uint64_t)REST_SHORTEST_MS << (shared->refusals < 8 ? shared->refusals : 8);
+
+    if (shared->rest_until_ms)
+        return; /* sent before the rest began */
+    shared->refusals++;
+    shared->rest_until_ms = clock_ms() + (pause_ms < REST_LONGEST_MS ? pause_ms : REST_LONGEST_MS);
+    set_alarm(shared);
+}
+
+static void put_aside(struct settlement *settlement, struct bytes why)
+{
+    struct shared *shared = settlement->shared;
+
+    if (++settlement->tries == TRIES) {
+        settlement_free(settlement);
+        shared_story_dropped(shared, 1, why);
+        return;
+    }
+    settlement->due_ms = clock_ms() + ASIDE_MS;
+    move_to(settlement, &shared->aside);
+    set_alarm(shared);
+}
+
+static void on_settled(struct redis_call *call, int result, const struct redis_reply *reply)
+{
+    struct settlement *settlement = LIST_ENTRY(call, struct settlement, call);
+    struct shared *shared = settlement->shared;
+    bool is_error = result == 0 && reply->kind == REDIS_ERROR;
+
+    if (result) {
+        move_to(settlement, &shared->waiting);
+    } else if (is_error && shared_is_noscript(reply->text) && !settlement->told_script) {
+        settlement->told_script = true;
+        if (send_settlement(shared, settlement))
+            move_to(settlement, &shared->waiting);
+    } else if (is_error && shared_is_momentary(reply->text)) {
+        move_to(settlement, &shared->waiting);
+        rest(shared);
+        shared_story_failed(shared, reply->text);
+    } else if (reply->kind == REDIS_INTEGER) {
+        settlement_free(settlement);
+        shared_story_served(shared);
+        if (shared->rest_until_ms == 0)
+            shared_settle_resume(shared);
+    } else {
+        put_aside(settlement, is_error ? reply->text : BYTES("an unexpected reply"));
+        shared_settle_go_on(shared);
+    }
 }
 
 void shared_settle_go_on(struct shared *shared)
 {
     struct list *first;
+    unsigned most = shared->refusals ? 1 : WINDOW;
 
-    while (shared->in_flight < WINDOW && redis_is_ready(shared->redis) && (first = list_first(&shared->waiting))) {
+    while (shared->rest_until_ms == 0 && shared->in_flight < most && redis_is_ready(shared->redis) &&
+           (first = list_first(&shared->waiting))) {
         struct settlement *settlement = LIST_ENTRY(first, struct settlement, link);
 
         if (send_settlement(shared, settlement))
             break;
-        move_to(settlement, true);
+        move_to(settlement, &shared->sent);
     }
+}
+
+void shared_settle_resume(struct shared *shared)
+{
+    shared->refusals = 0;
+    shared->rest_until_ms = 0;
+    shared_settle_go_on(shared);
+}
+
+void shared_settle_reconnect(struct shared *shared)
+{
+    shared->rest_until_ms = 0;
+    shared_settle_go_on(shared);
+}
+
+void shared_settle_alarm(uv_timer_t *alarm)
+{
+    struct shared *shared = alarm->data;
+    uint64_t now_ms = clock_ms();
+
+    if (shared->rest_until_ms <= now_ms)
+        shared->rest_until_ms = 0;
+    LIST_EACH(&shared->aside, node) {
+        struct settlement *settlement = LIST_ENTRY(node, struct settlement, link);
+
+        if (settlement->due_ms > now_ms)
+            break;
+        move_to(settlement, &shared->waiting);
+    }
+    set_alarm(shared);
+    shared_settle_go_on(shared);
+}
+
+bool shared_is_up(const struct shared *shared)
+{
+    return redis_is_ready(shared->redis) && shared->refusals < REFUSALS_AWAITED &&
+           !(list_empty(&shared->waiting) && list_empty(&shared->sent));
+}
+
+uint32_t shared_unsettled(const struct shared *shared)
+{
+    return shared->unsettled;
 }
 
 /* --- keeping --- */
 
 static void drop_oldest(struct shared *shared)
 {
-    struct list *first = list_first(&shared->waiting);
+    struct list *first = list_first(&shared->aside);
 
+    if (!first)
+        first = list_first(&shared->waiting);
     if (!first)
         first = list_first(&shared->sent);
     settlement_free(LIST_ENTRY(first, struct settlement, link));
-    shared_tell(shared, SHARED_DROPPED, BYTES("too many settlements are waiting"));
+    shared_story_dropped(shared, 1, BYTES("too many were waiting"));
 }
 
 void shared_settle_add(struct shared *shared, enum shared_settling kind, const struct shared_take *take,
@@ -204,12 +306,14 @@ void shared_settle_add(struct shared *shared, enum shared_settling kind, const s
 
 void shared_settle_drop_all(struct shared *shared)
 {
-    LIST_EACH(&shared->waiting, node) {
-        settlement_free(LIST_ENTRY(node, struct settlement, link));
-    }
-    LIST_EACH(&shared->sent, node) {
-        settlement_free(LIST_ENTRY(node, struct settlement, link));
-    }
+    struct list *const lists[] = {&shared->waiting, &shared->sent, &shared->aside};
+
+    if (shared->unsettled)
+        shared_story_dropped(shared, shared->unsettled, BYTES("the gateway ends"));
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        LIST_EACH(lists[i], node) {
+            settlement_free(LIST_ENTRY(node, struct settlement, link));
+        }
 }
 
 /* --- renewals --- */

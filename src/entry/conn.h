@@ -100,6 +100,8 @@ void conn_end_all(struct conn_context *context);
 
 /* Bytes not yet taken by the socket. */
 size_t conn_unsent(const struct conn *conn);
+/* These, and what the socket took but the client's machine has not acknowledged. Asks the kernel. */
+size_t conn_unacknowledged(const struct conn *conn);
 /* After this answer the connection can be kept: the client wants it, we are not draining, and what is
  * unread of the body is short. Ask before writing the head. */
 bool conn_may_keep(const struct conn *conn);

@@ -8,6 +8,8 @@
 #include "base/alloc.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 struct conn_writing {
@@ -22,6 +24,16 @@ size_t conn_unsent(const struct conn *conn)
     if (conn->phase == CONN_CLOSING)
         return 0;
     return conn->waiting.size + uv_stream_get_write_queue_size(&conn->socket.stream);
+}
+
+size_t conn_unacknowledged(const struct conn *conn)
+{
+    uv_os_fd_t descriptor;
+    int kept = 0;
+
+    if (uv_fileno(&conn->socket.handle, &descriptor) < 0 || ioctl(descriptor, SIOCOUTQ, &kept) < 0)
+        kept = 0;
+    return conn_unsent(conn) + (size_t)kept;
 }
 
 void conn_free_output(struct conn *conn)

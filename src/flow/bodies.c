@@ -1,6 +1,9 @@
 /*
  * An answer is kept as what it says, put together as one body of the API (chat/assembled): a stream and a whole body
  * are told alike, and field paths mean in an answer what they mean in the API.
+ *
+ * Of a body that was given up half-way nobody knows what its last bytes are the beginning of: with patterns it is not
+ * told.
  */
 #include "flow/bodies.h"
 
@@ -62,15 +65,15 @@ static struct bytes hash_of(struct exchange *x, struct bytes text)
     return (struct bytes){hex, 2 * DIGEST_SIZE};
 }
 
-static struct bytes redacted(struct exchange *x, struct bytes text, bool *ret_cut)
+static struct bytes redacted(struct exchange *x, struct bytes text, bool whole, bool *ret_cut)
 {
     struct flow *flow = x->flow;
-    struct bytes copy;
 
+    if (!whole && flow->config->log.redact_pattern_count)
+        return BYTES("\"[redacted]\"");
     buffer_clear(&flow->front, 1 << 20);
     redact_write(flow->redact, text, &flow->doc, flow->config->log.body_bytes, &flow->front, ret_cut);
-    copy = arena_copy(&x->arena, buffer_bytes(&flow->front));
-    return copy;
+    return arena_copy(&x->arena, buffer_bytes(&flow->front));
 }
 
 /* Beside a text with something taken out its hash would let it be guessed. */
@@ -93,7 +96,7 @@ static void tell_answer(struct exchange *x, struct record *record, bool full)
     if (!x->said->cut && !hides(x, full))
         record->answer_hash = hash_of(x, text);
     if (full)
-        record->answer_body = redacted(x, text, &record->answer_cut);
+        record->answer_body = redacted(x, text, !x->said->cut, &record->answer_cut);
     record->answer_cut = record->answer_cut || x->said->cut;
 }
 
@@ -105,7 +108,8 @@ void bodies_tell(struct exchange *x, struct record *record)
         if (!hides(x, full))
             record->request_hash = hash_of(x, buffer_bytes(&x->question->body));
         if (full)
-            record->request_body = redacted(x, buffer_bytes(&x->question->body), &record->request_cut);
+            record->request_body =
+                redacted(x, buffer_bytes(&x->question->body), x->body_complete, &record->request_cut);
     }
     if (x->said)
         tell_answer(x, record, full);

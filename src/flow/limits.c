@@ -46,6 +46,15 @@ static void on_news(void *data, enum shared_news news, struct bytes text)
     case SHARED_DOWN:
         say("away; each limit does as its on_redis_failure says", text);
         break;
+    case SHARED_FAILING:
+        say("answers with errors; each limit does as its on_redis_failure says", text);
+        break;
+    case SHARED_SERVING:
+        say("answers well again", text);
+        break;
+    case SHARED_GAVE_UP:
+        say("settlements it was never told of", text);
+        break;
     }
 }
 

@@ -6,7 +6,6 @@
 #include "flow/timing.h"
 
 #include "base/clock.h"
-#include "base/utf8.h"
 #include "record/gaps.h"
 #include "record/journal.h"
 #include "record/recent.h"
@@ -21,7 +20,7 @@
 
 static struct bytes told(struct exchange *x, struct bytes text)
 {
-    return redact_text(x->flow->redact, utf8_cut(text, LONGEST_TEXT), &x->arena);
+    return redact_text(x->flow->redact, text, LONGEST_TEXT, &x->arena);
 }
 
 static const char *operation_of(const struct exchange *x)

@@ -2,10 +2,11 @@
  * The numbers once a second, for as long as somebody looks. An exchange that never leaves the page step: it waits among
  * the paced for its next second, and comes again.
  *
- * An event is left out while the one before is still unsent, so a slow reader costs one event of memory. The feed goes
- * on while the gateway drains (its readiness says so) and ends with the administration's listener. It is no stream of
- * the metrics: those are answers. And it is as complete as it will ever be from the first event on, so a client that
- * leaves has left nothing unfinished; its exchange ends when the next event is due.
+ * An event is left out while the one before has not arrived, so a slow reader costs one event of memory, the kernel's
+ * included. One that reads nothing for long is let go as any client is, and much sooner when somebody else wants its
+ * place. The feed goes on while the gateway drains (its readiness says so) and ends with the administration's listener.
+ * It is no stream of the metrics: those are answers. And it is as complete as it will ever be from the first event on,
+ * so a client that leaves has left nothing unfinished; its exchange ends when the next event is due.
  */
 #include "flow/status.h"
 
@@ -15,17 +16,52 @@
 
 #define FEEDS_MOST 32
 #define EVERY_MS 1000
+/* Without an event, though one was due each second: others may have the place. */
+#define BEHIND_MS 3000
 
-static unsigned feeds(const struct flow *flow)
+static uint64_t behind_ms(const struct exchange *x)
+{
+    return uv_now(x->flow->loop) - x->last_write_ms;
+}
+
+/* How many there are, and the one that had no event for the longest time; or NULL. */
+static unsigned feeds(const struct flow *flow, struct exchange **ret_last)
 {
     unsigned count = 0;
 
+    *ret_last = NULL;
     LIST_EACH(&flow->exchanges, node) {
-        const struct exchange *x = LIST_ENTRY(node, struct exchange, link);
+        struct exchange *x = LIST_ENTRY(node, struct exchange, link);
 
-        count += x->endpoint && x->endpoint->kind == ENDPOINT_STATUS_EVENTS && x->head_sent && x->conn;
+        if (!x->endpoint || x->endpoint->kind != ENDPOINT_STATUS_EVENTS || !x->head_sent || !x->conn)
+            continue;
+        count++;
+        if (!*ret_last || behind_ms(x) > behind_ms(*ret_last))
+            *ret_last = x;
     }
     return count;
+}
+
+/* Its exchange ends when its next event is due. */
+static void let_go(struct exchange *x)
+{
+    struct conn *conn = x->conn;
+
+    x->conn = NULL;
+    conn_set_owner(conn, NULL);
+    conn_cut(conn);
+}
+
+static bool has_place(const struct flow *flow)
+{
+    struct exchange *last;
+
+    if (feeds(flow, &last) < FEEDS_MOST)
+        return true;
+    if (behind_ms(last) < BEHIND_MS)
+        return false;
+    let_go(last);
+    return true;
 }
 
 static void write_head(struct exchange *x, struct buffer *out)
@@ -94,7 +130,7 @@ static enum verdict end(struct exchange *x)
 
 enum verdict status_feed(struct exchange *x)
 {
-    if (!x->head_sent && feeds(x->flow) >= FEEDS_MOST)
+    if (!x->head_sent && !has_place(x->flow))
         return exchange_refuse_text(x, FAIL_OVERLOADED, "Too many status pages are open already.");
     if (!x->conn)
         return STEP_DONE;
@@ -103,8 +139,10 @@ enum verdict status_feed(struct exchange *x)
     if (!list_empty(&x->pacing))
         return STEP_WAIT;
     x->quiet = true;
-    if (conn_unsent(x->conn) == 0)
+    if (!x->head_sent || conn_unacknowledged(x->conn) == 0)
         send_event(x);
+    else if (behind_ms(x) >= x->flow->config->client_stall_ms)
+        let_go(x);
     paces_set(x->flow->paces, x, clock_ms() + EVERY_MS);
     return STEP_WAIT;
 }

@@ -1,6 +1,6 @@
 /*
- * libcurl's own lookups block the loop when a transfer is cancelled during one, so names are resolved here, in libuv's
- * thread pool, and libcurl is only told the address.
+ * Names are resolved here, in libuv's thread pool: our own sockets are given the address, and libcurl is told it, whose
+ * own lookups block the loop when a transfer is cancelled during one.
  *
  * A failure is remembered for a second: a thousand requests to a name that does not resolve make one lookup. Waiters
  * are told from the lookup's end or from a timer of 0, never from inside resolver_wait().
@@ -97,22 +97,10 @@ static void deliver(struct resolver *resolver)
     release(resolver);
 }
 
-/* IPv4 if there is any, for that is what local servers listen on; the first of its kind. */
-static const struct addrinfo *choose(const struct addrinfo *found)
-{
-    for (const struct addrinfo *at = found; at; at = at->ai_next)
-        if (at->ai_family == AF_INET)
-            return at;
-    for (const struct addrinfo *at = found; at; at = at->ai_next)
-        if (at->ai_family == AF_INET6)
-            return at;
-    return NULL;
-}
-
 static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 {
     struct resolver *resolver = lookup->data;
-    const struct addrinfo *chosen = status == 0 ? choose(found) : NULL;
+    const struct addrinfo *chosen = status == 0 ? resolve_choose(found) : NULL;
 
     if (status == 0 && !chosen)
         status = UV_EAI_ADDRFAMILY;
@@ -206,4 +194,15 @@ bool resolve_is_literal(struct bytes host)
     memcpy(text, host.data, host.size);
     text[host.size] = '\0';
     return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1;
+}
+
+const struct addrinfo *resolve_choose(const struct addrinfo *found)
+{
+    for (const struct addrinfo *at = found; at; at = at->ai_next)
+        if (at->ai_family == AF_INET)
+            return at;
+    for (const struct addrinfo *at = found; at; at = at->ai_next)
+        if (at->ai_family == AF_INET6)
+            return at;
+    return NULL;
 }

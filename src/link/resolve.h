@@ -30,3 +30,7 @@ void resolver_cancel(struct resolver *resolver, struct resolve_wait *wait);
 
 /* HOST is an IP literal already. */
 bool resolve_is_literal(struct bytes host);
+
+/* Which of the addresses FOUND (a list as of getaddrinfo(), or NULL) is meant: the first of IPv4 if there is any, for
+ * that is what local servers listen on; else the first of IPv6. NULL: there is neither. */
+const struct addrinfo *resolve_choose(const struct addrinfo *found);

@@ -37,6 +37,7 @@ int journal_new_with(const struct journal_sink_setup *setups, unsigned count, ui
     struct journal *journal = ALLOC_NEW(struct journal);
 
     list_init(&journal->done);
+    run_make(journal->run);
     journal->outlets = alloc_zeroed(count * sizeof(struct outlet *));
     journal->desk = desk_new(bound, count);
     for (unsigned i = 0; i < count; i++) {
@@ -48,7 +49,8 @@ int journal_new_with(const struct journal_sink_setup *setups, unsigned count, ui
             journal_free(journal);
             return r;
         }
-        outlet = outlet_new(setups[i].kind, number_of_kind(journal, setups[i].kind), sink, setups[i].takes, bound);
+        outlet = outlet_new(setups[i].kind, number_of_kind(journal, setups[i].kind), sink, setups[i].takes, bound,
+                            journal->run);
         journal->outlets[journal->outlet_count++] = outlet;
         journal->takes[outlet->takes] = true;
         journal->desk->rows[i] = (struct desk_row){outlet->takes, outlet->counts};
@@ -248,7 +250,7 @@ static void number_block(struct journal *journal, const struct block *block)
     uint64_t first = *number + block->dropped;
     size_t from = batch->size;
 
-    batch_add(batch, block, first);
+    batch_add(batch, block, first, journal->run);
     for (unsigned i = 0; i < journal->outlet_count; i++) {
         struct outlet *outlet = journal->outlets[i];
 

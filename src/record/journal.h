@@ -7,7 +7,8 @@
  *            and beyond it drops whole lines, counts them, and says so in a line of its own once it can
  *
  * Numbers: every line accepted has the next one, whether it is written or not; so a gap in the numbers of a file is
- * exactly what was dropped. accepted = written + dropped + waiting, for each sink, at all times.
+ * exactly what was dropped. Beside it stands the run, which is another one in each process: several may write to one
+ * place, each with numbers of its own. accepted = written + dropped + waiting, for each sink, at all times.
  *
  * Under log.when_full: block no line of a request that was let in is dropped for want of room: the bound is at the door
  * then (journal_is_crowded()), and what waits is at most the bound and what was inside already. Only lines that
@@ -53,8 +54,8 @@ struct journal_source *journal_source_new(struct journal *journal);
 struct journal_source *journal_source_free(struct journal_source *source);
 
 /* Where to append one line, which ends with a newline and holds no other. NULL: there is no room, which is never so
- * for LINES under log.when_full: block; the line counts as accepted and dropped. LINES begin behind their number (see
- * record_write()). */
+ * for LINES under log.when_full: block; the line counts as accepted and dropped. LINES begin behind their number and
+ * their run (see record_write()). */
 struct buffer *source_line(struct journal_source *source, enum journal_kind kind);
 /* The same for a line that may be dropped whatever log.when_full says: of a request that nobody let in. */
 struct buffer *source_line_if_room(struct journal_source *source, enum journal_kind kind);

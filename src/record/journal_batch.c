@@ -1,12 +1,14 @@
 /*
- * `{"seq":N,` before every line. The number is counted up as text: most times only its last digit changes.
+ * `{"seq":N,"run":"...",` before every line. The number is counted up as text: most times only its last digit changes.
  */
 #include "record/journal_batch.h"
 
 #include "base/alloc.h"
+#include "base/random.h"
 #include "record/line_cut.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #define DIGITS 20
@@ -34,9 +36,17 @@ struct batch *batch_unref(struct batch *batch)
     return NULL;
 }
 
+void run_make(char ret[RUN_SIZE])
+{
+    char text[RUN_SIZE + 1];
+
+    snprintf(text, sizeof(text), "\"run\":\"%016" PRIx64 "\",", random_u64());
+    memcpy(ret, text, RUN_SIZE);
+}
+
 size_t batch_need(const struct block *block)
 {
-    size_t prefix = block->kind == JOURNAL_LINES ? before.size + DIGITS + 1 : 0;
+    size_t prefix = block->kind == JOURNAL_LINES ? before.size + DIGITS + 1 + RUN_SIZE : 0;
 
     return block->text.size + (size_t)block->lines * prefix;
 }
@@ -58,7 +68,7 @@ static char *put(char *to, const char *from, size_t size)
     return to + size;
 }
 
-void batch_add(struct batch *batch, const struct block *block, uint64_t first)
+void batch_add(struct batch *batch, const struct block *block, uint64_t first, const char *run)
 {
     struct bytes rest = buffer_bytes(&block->text);
     char *to = batch->data + batch->size;
@@ -78,6 +88,7 @@ void batch_add(struct batch *batch, const struct block *block, uint64_t first)
         to = put(to, before.data, before.size);
         to = put(to, digits + DIGITS - size, size);
         *to++ = ',';
+        to = put(to, run, RUN_SIZE);
         to = put(to, rest.data, line);
         rest = bytes_skip(rest, line);
         size = count_up(digits, size);

@@ -9,6 +9,9 @@
 /* What is written by one call, as a rule. */
 #define BATCH_BYTES (128 << 10)
 
+/* `"run":"0123456789abcdef",` */
+#define RUN_SIZE 25
+
 struct batch {
     unsigned references;
     size_t size, capacity;
@@ -19,7 +22,11 @@ struct batch *batch_new(size_t capacity);
 struct batch *batch_ref(struct batch *batch);
 struct batch *batch_unref(struct batch *batch);
 
+/* What all lines of one journal have in common: a new one, random, so that they can be told from another's. */
+void run_make(char ret[RUN_SIZE]);
+
 /* How much room BLOCK needs at most. */
 size_t batch_need(const struct block *block);
-/* BLOCK's lines behind those of BATCH, with numbers from FIRST on when they are JOURNAL_LINES. There is room. */
-void batch_add(struct batch *batch, const struct block *block, uint64_t first);
+/* BLOCK's lines behind those of BATCH, with numbers from FIRST on and RUN (of RUN_SIZE) when they are JOURNAL_LINES.
+ * There is room. */
+void batch_add(struct batch *batch, const struct block *block, uint64_t first, const char *run);

@@ -20,9 +20,9 @@ static const char *const subjects[JOURNAL_KINDS] = {
     [JOURNAL_SPANS] = "spans",
 };
 
-void note_write(const struct gap *gap, struct buffer *out)
+void note_write(const struct gap *gap, const char *run, struct buffer *out)
 {
-    buffer_printf(out, "{\"seq\":%" PRIu64 ",\"event\":\"dropped\",", gap->last);
+    buffer_printf(out, "{\"seq\":%" PRIu64 ",%.*s\"event\":\"dropped\",", gap->last, RUN_SIZE, run);
     record_write_time(out, (int64_t)clock_wall_us());
     buffer_printf(out, ",\"dropped\":%" PRIu64 ",\"first\":%" PRIu64 ",\"last\":%" PRIu64 "}\n", gap->lines, gap->first,
                   gap->last);

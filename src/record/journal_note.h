@@ -5,8 +5,8 @@
 
 #include "record/journal_outlet.h"
 
-/* The line that stands for GAP, with its newline. */
-void note_write(const struct gap *gap, struct buffer *out);
+/* The line that stands for GAP, with its newline. RUN: of RUN_SIZE, as in every line. */
+void note_write(const struct gap *gap, const char *run, struct buffer *out);
 
 /* LINES of OUTLET were dropped: said when that begins, at most once a minute. */
 void note_trouble(struct outlet *outlet, uint64_t lines);

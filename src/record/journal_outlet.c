@@ -31,7 +31,7 @@ static char *make_head(const struct outlet *outlet)
 }
 
 struct outlet *outlet_new(const struct sink_kind *kind, unsigned number, struct sink *sink, enum journal_kind takes,
-                          uint64_t bound)
+                          uint64_t bound, const char *run)
 {
     struct outlet *outlet = ALLOC_NEW(struct outlet);
 
@@ -39,6 +39,7 @@ struct outlet *outlet_new(const struct sink_kind *kind, unsigned number, struct 
     outlet->sink = sink;
     outlet->takes = takes;
     outlet->bound = bound;
+    outlet->run = run;
     outlet->counts.good = true;
     list_init(&outlet->entries);
     list_init(&outlet->ranges);
@@ -208,7 +209,7 @@ static void write_note(struct outlet *outlet)
     } else {
         return;
     }
-    note_write(&outlet->told, &outlet->note);
+    note_write(&outlet->told, outlet->run, &outlet->note);
 }
 
 static void taken(struct outlet *outlet, struct bytes text)

@@ -25,6 +25,7 @@ struct outlet {
     char name[24];
     char *head;                 /* of the operator's lines: "embergate: log: file: PATH" */
     uint64_t bound;             /* UINT64_MAX: none */
+    const char *run;            /* of its lines, RUN_SIZE long */
     void (*changed)(void *data);
     void *data;
 
@@ -55,9 +56,9 @@ struct outlet {
     struct journal_sink_counts counts;
 };
 
-/* NUMBER: among those of its KIND, from 1 on. */
+/* NUMBER: among those of its KIND, from 1 on. RUN outlives it. */
 struct outlet *outlet_new(const struct sink_kind *kind, unsigned number, struct sink *sink, enum journal_kind takes,
-                          uint64_t bound);
+                          uint64_t bound, const char *run);
 /* The sink is closed, or was never started. */
 struct outlet *outlet_free(struct outlet *outlet);
 void outlet_start(struct outlet *outlet, uv_loop_t *loop);

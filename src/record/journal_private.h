@@ -11,6 +11,7 @@ struct journal {
     struct outlet **outlets;
     unsigned outlet_count;
     bool takes[JOURNAL_KINDS];
+    char run[RUN_SIZE];                         /* as it stands in every line; not ended */
     struct desk *desk;
 
     /* The thread's own */

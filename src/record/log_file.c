@@ -126,15 +126,24 @@ bool log_file_moved(const struct log_file *file)
     struct stat facts;
 
     if (stat(file->path, &facts) < 0)
-        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP || log_file_removed(file);
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
+               (fstat(file->descriptor, &facts) == 0 && facts.st_nlink == 0);
     return facts.st_dev != file->device || facts.st_ino != file->inode;
 }
 
-bool log_file_removed(const struct log_file *file)
+bool log_file_look(struct log_file *file)
 {
     struct stat facts;
 
-    return fstat(file->descriptor, &facts) == 0 && facts.st_nlink == 0;
+    if (fstat(file->descriptor, &facts) < 0)
+        return true;
+    if (file->regular) {
+        if (file->size == 0 && facts.st_size)
+            file->began_ms = clock_ms();
+        file->size = (uint64_t)facts.st_size;
+        file->torn &= facts.st_size > 0;
+    }
+    return facts.st_nlink > 0;
 }
 
 /* --- rotation --- */

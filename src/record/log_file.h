@@ -23,7 +23,7 @@ struct log_file {
     bool torn;                  /* it does not end with a newline: somebody was killed here */
     dev_t device;
     ino_t inode;
-    uint64_t size;
+    uint64_t size;              /* others may write to it, too, or empty it: as it was when it was looked at */
     uint64_t began_ms;          /* monotonic: when it was new */
     uint64_t closed_ms;         /* wall: in the name it was closed under last */
 };
@@ -33,8 +33,8 @@ int log_file_open(struct log_file *file, const char *path);
 void log_file_close(struct log_file *file);
 /* What is at its path is not what is written any more. */
 bool log_file_moved(const struct log_file *file);
-/* It was removed: whatever is written would be seen by nobody. */
-bool log_file_removed(const struct log_file *file);
+/* As it is now: its size is learned. False: it was removed, whatever is written would be seen by nobody. */
+bool log_file_look(struct log_file *file);
 /* Closed under a name of the moment that no other file has, and a new one begun. 0, or a negative errno, and the old
  * one is written on. */
 int log_file_rotate(struct log_file *file);

@@ -93,8 +93,8 @@ struct record_field {
 extern const struct record_field record_fields[];
 extern const unsigned record_field_count;
 
-/* The line without its newline and without its sequence number, which comes first and is the journal's: so it begins
- * behind it, `"time":"...",...}`. Everything a client may have sized is bounded by whoever filled RECORD. */
+/* The line without its newline, its number and its run, which come first and are the journal's: so it begins behind
+ * them, `"time":"...",...}`. Everything a client may have sized is bounded by whoever filled RECORD. */
 void record_write(const struct record *record, struct buffer *out);
 
 /* `"time":"..."`, for lines of another kind: WALL_US since 1970. */

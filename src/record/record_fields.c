@@ -113,10 +113,11 @@ static const char opening[] =
     "digits behind the point.\n"
     "\n"
     "Each line begins with `seq`, a number that grows by one from line to line of a process, across all its\n"
-    "workers. It is given before anything can be lost, so a gap in the numbers is exactly what was dropped. Where a\n"
-    "sink had to drop lines, it says so once it can:\n"
+    "workers. It is given before anything can be lost, so a gap in the numbers is exactly what was dropped. Behind it\n"
+    "stands `run`, 16 random hex digits that each process chooses when it starts: where several write to one place,\n"
+    "or one after the other, it says whose number it is. Where a sink had to drop lines, it says so once it can:\n"
     "\n"
-    "    {\"seq\":N,\"event\":\"dropped\",\"time\":\"...\",\"dropped\":5,\"first\":101,\"last\":105}\n"
+    "    {\"seq\":N,\"run\":\"...\",\"event\":\"dropped\",\"time\":\"...\",\"dropped\":5,\"first\":101,\"last\":105}\n"
     "\n"
     "`dropped` lines are missing there, with numbers from `first` to `last`.\n"
     "\n"
@@ -131,7 +132,8 @@ static const char opening[] =
     "\n"
     "| field | type | meaning |\n"
     "| --- | --- | --- |\n"
-    "| `seq` | number, always there | Its number |\n";
+    "| `seq` | number, always there | Its number |\n"
+    "| `run` | text, always there | The process whose number it is: 16 hex digits, chosen at its start |\n";
 
 void record_describe(struct buffer *out)
 {

@@ -1,6 +1,7 @@
 /*
  * The document is written anew, without white space between its tokens, so a line stays a line. A string goes on as it
  * came unless something in it matches; then it is decoded, its marked stretches are replaced, and it is written again.
+ * A number with a match becomes a string, since half a number would be another one.
  * Writing stops soon after the bound, and what is longer becomes a string of its beginning: already redacted, so a cut
  * shows nothing that the whole would hide.
  */
@@ -141,6 +142,14 @@ static void write_string(struct writing *writing, const struct json_node *node)
     writing->cut |= text.size > room;
 }
 
+static void write_number(struct writing *writing, const struct json_node *node)
+{
+    struct bytes raw = json_raw(writing->doc, node);
+    size_t room = writing->most + 1 - writing->redact->text.size;
+
+    put(writing, clean(writing->redact, raw, room) ? BYTES("\"" PLACEHOLDER "\"") : raw);
+}
+
 static void write_value(struct writing *writing, const struct json_node *node);
 
 /* As deep as documents may be. */
@@ -175,6 +184,8 @@ static void write_value(struct writing *writing, const struct json_node *node)
         write_container(writing, node);
     else if (node->type == JSON_STRING && redact->patterns)
         write_string(writing, node);
+    else if (node->type == JSON_NUMBER && redact->patterns)
+        write_number(writing, node);
     else
         put(writing, json_raw(writing->doc, node));
 }
@@ -276,16 +287,16 @@ void redact_write(struct redact *redact, struct bytes json, struct json_doc *doc
     buffer_clear(&redact->text, KEEP);
 }
 
-struct bytes redact_text(struct redact *redact, struct bytes text, struct arena *arena)
+struct bytes redact_text(struct redact *redact, struct bytes text, size_t most, struct arena *arena)
 {
     if (!redact || !redact->patterns || text.size == 0)
-        return text;
+        return utf8_cut(text, most);
     if (utf8_valid_prefix(text) < text.size)
-        return BYTES(PLACEHOLDER);
+        return utf8_cut(BYTES(PLACEHOLDER), most);
     redact_patterns_begin(redact->patterns);
-    if (!clean(redact, text, text.size))
-        return text;
-    text = arena_copy(arena, buffer_bytes(&redact->cleaned));
+    if (!clean(redact, text, most))
+        return utf8_cut(text, most);
+    text = arena_copy(arena, utf8_cut(buffer_bytes(&redact->cleaned), most));
     buffer_clear(&redact->marks, KEEP);
     buffer_clear(&redact->cleaned, KEEP);
     return text;

@@ -27,8 +27,13 @@
 #define COMPILE_OPTIONS (PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT)
 #define MATCH_OPTIONS (PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY)
 
+struct pattern {
+    pcre2_code *code;           /* NULL: it could not be compiled, and so is on every text */
+    size_t shortest;            /* match, in characters: many a text is shorter, and need not be looked at */
+};
+
 struct redact_patterns {
-    pcre2_code **codes;         /* NULL: it could not be compiled, and so is on every text */
+    struct pattern *list;
     uint32_t count;
     pcre2_match_context *context;
     pcre2_jit_stack *stack;
@@ -79,6 +84,20 @@ int redact_check(struct bytes pattern, struct buffer *error)
     return 0;
 }
 
+static void pattern_init(struct pattern *pattern, struct bytes text)
+{
+    uint32_t shortest = 0;
+    int error;
+    size_t at;
+
+    pattern->code = compile(text, &error, &at);
+    if (!pattern->code)
+        return;
+    pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE); /* where it cannot be made machine code it is interpreted */
+    pcre2_pattern_info(pattern->code, PCRE2_INFO_MINLENGTH, &shortest);
+    pattern->shortest = shortest;
+}
+
 struct redact_patterns *redact_patterns_new(const struct bytes *texts, uint32_t count)
 {
     pcre2_general_context *memory;
@@ -87,17 +106,10 @@ struct redact_patterns *redact_patterns_new(const struct bytes *texts, uint32_t 
     if (count == 0)
         return NULL;
     patterns = ALLOC_NEW(struct redact_patterns);
-    patterns->codes = alloc_zeroed(count * sizeof(pcre2_code *));
+    patterns->list = alloc_zeroed(count * sizeof(*patterns->list));
     patterns->count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        int error;
-        size_t at;
-
-        patterns->codes[i] = compile(texts[i], &error, &at);
-        /* where it cannot be made machine code it is interpreted */
-        if (patterns->codes[i])
-            pcre2_jit_compile(patterns->codes[i], PCRE2_JIT_COMPLETE);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        pattern_init(&patterns->list[i], texts[i]);
     memory = pcre2_general_context_create(take, give_back, NULL);
     patterns->context = pcre2_match_context_create(memory);
     patterns->stack = pcre2_jit_stack_create(STACK_FIRST, STACK_MOST, memory);
@@ -115,11 +127,11 @@ struct redact_patterns *redact_patterns_free(struct redact_patterns *patterns)
     if (!patterns)
         return NULL;
     for (uint32_t i = 0; i < patterns->count; i++)
-        pcre2_code_free(patterns->codes[i]);
+        pcre2_code_free(patterns->list[i].code);
     pcre2_match_data_free(patterns->match);
     pcre2_jit_stack_free(patterns->stack);
     pcre2_match_context_free(patterns->context);
-    alloc_free(patterns->codes);
+    alloc_free(patterns->list);
     return alloc_free(patterns);
 }
 
@@ -195,12 +207,16 @@ static bool search_window(struct redact_patterns *patterns, const pcre2_code *co
     return true;
 }
 
-static bool search_all(struct redact_patterns *patterns, const pcre2_code *code, struct search *search)
+static bool search_all(struct redact_patterns *patterns, const struct pattern *pattern, struct search *search)
 {
     size_t at = 0;
 
+    if (search->text.size < pattern->shortest)
+        return true;
+    if (patterns->exhausted || !pattern->code)
+        return false;
     while (at < search->most)
-        if (!has_time(patterns) || !search_window(patterns, code, search, &at))
+        if (!has_time(patterns) || !search_window(patterns, pattern->code, search, &at))
             return false;
     return true;
 }
@@ -211,7 +227,7 @@ enum redact_found redact_patterns_search(struct redact_patterns *patterns, struc
     struct search search = {.text = text, .most = most < text.size ? most : text.size, .marks = marks};
 
     for (uint32_t i = 0; patterns && i < patterns->count; i++)
-        if (patterns->exhausted || !patterns->codes[i] || !search_all(patterns, patterns->codes[i], &search))
+        if (!search_all(patterns, &patterns->list[i], &search))
             return REDACT_GAVE_UP;
     return search.marked ? REDACT_SOME : REDACT_NOTHING;
 }

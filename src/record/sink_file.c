@@ -195,10 +195,14 @@ static int open_again(struct sink *sink)
 }
 
 /* The file may be written to. That it was moved is looked for once a second, and when told; that it was removed always,
- * as that cannot be made good. */
+ * as that cannot be made good. Of one that was emptied (logrotate's copytruncate) a line's first half went, too. */
 static int find_place(struct sink *sink)
 {
-    return sink->away || log_file_removed(&sink->file) ? open_again(sink) : 0;
+    if (sink->away || !log_file_look(&sink->file))
+        return open_again(sink);
+    if (sink->file.regular && sink->file.size == 0)
+        sink->partial = 0;
+    return 0;
 }
 
 static ssize_t file_take(struct sink *sink, struct bytes lines, bool *ret_later)
@@ -227,7 +231,7 @@ static void file_reopen(struct sink *sink)
 
 static void file_tick(struct sink *sink)
 {
-    if (open_again(sink) == 0)
+    if (open_again(sink) == 0 && find_place(sink) == 0)
         rotate_if_old(sink);
     if (!sink->sweeping && sink->left && clock_ms() - sink->swept_ms >= SWEEP_AGAIN_MS)
         begin_sweep(sink);

@@ -1,8 +1,6 @@
 /*
  * Standard output may be a pipe that nobody reads, a terminal, a socket, or a file, and other processes may have it as
- * well: so it must not be made non-blocking, and yet no write may wait. A pipe or a terminal is opened once more by way
- * of /proc, which gives a descriptor whose flags are ours alone. Where that is not allowed, each write of no more than
- * a pipe always takes is preceded by a look whether it would wait.
+ * well: so it must not be made non-blocking, and yet no write may wait.
  *
  * Lines go by up to PIPE_BUF bytes, which a pipe takes whole or not at all, so that they do not mix with what others
  * write there; only of a line longer than that may half be taken, and then the rest goes first.
@@ -10,21 +8,17 @@
  * To be told of room the descriptor is watched through an epoll set of its own, as uv_poll would change its flags.
  */
 #include "base/alloc.h"
+#include "base/no_wait.h"
 #include "record/line_cut.h"
 #include "record/sink.h"
 
-#include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct sink {
-    int descriptor, watched;    /* watched: the epoll set, or -1 when writing to it never waits */
-    bool own;                   /* the descriptor, and it does not block */
-    bool socket;
+    struct no_wait out;
+    int watched;                /* the epoll set, or -1 when writing to it never waits */
     bool polled;                /* poll is a handle of the loop */
     size_t partial;             /* of the next line, written already */
     struct sink_events events;
@@ -32,14 +26,6 @@ struct sink {
     void (*closed)(void *data);
     void *closed_data;
 };
-
-/* The same pipe or terminal with flags of its own; -1 when that cannot be. */
-static int open_own(mode_t mode)
-{
-    if (!S_ISFIFO(mode) && !(S_ISCHR(mode) && isatty(STDOUT_FILENO)))
-        return -1;
-    return open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-}
 
 static int watch(int descriptor)
 {
@@ -56,23 +42,18 @@ static int watch(int descriptor)
 
 static int stdout_open(const void *config, struct buffer *errors, struct sink **ret)
 {
+    struct no_wait out;
     struct sink *sink;
-    struct stat facts;
-    int own;
+    int r = no_wait_init(&out, STDOUT_FILENO);
 
     (void)config;
-    if (fstat(STDOUT_FILENO, &facts) < 0) {
-        int r = -errno;
-
+    if (r < 0) {
         buffer_printf(errors, "log: stdout: %s\n", strerror(-r));
         return r;
     }
     sink = ALLOC_NEW(struct sink);
-    own = open_own(facts.st_mode);
-    sink->own = own >= 0;
-    sink->descriptor = sink->own ? own : STDOUT_FILENO;
-    sink->socket = S_ISSOCK(facts.st_mode);
-    sink->watched = watch(sink->descriptor);
+    sink->out = out;
+    sink->watched = watch(out.descriptor);
     *ret = sink;
     return 0;
 }
@@ -94,26 +75,6 @@ static void on_room(uv_poll_t *poll, int status, int events)
     (void)events;
     uv_poll_stop(poll);
     sink->events.ready(sink->events.data);
-}
-
-static bool would_wait(const struct sink *sink)
-{
-    struct pollfd look = {.fd = sink->descriptor, .events = POLLOUT};
-
-    return poll(&look, 1, 0) == 0;
-}
-
-static ssize_t write_some(const struct sink *sink, struct bytes text)
-{
-    ssize_t size;
-
-    if (sink->socket)
-        size = send(sink->descriptor, text.data, text.size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    else if (sink->watched >= 0 && !sink->own && would_wait(sink))
-        return -EAGAIN;
-    else
-        size = write(sink->descriptor, text.data, text.size);
-    return size < 0 ? -errno : size;
 }
 
 /* Where the next write ends. */
@@ -138,7 +99,7 @@ static ssize_t stdout_take(struct sink *sink, struct bytes lines, bool *ret_late
         struct bytes rest = bytes_skip(lines, taken);
         size_t there, whole, end = piece_size(sink, rest);
 
-        size = write_some(sink, (struct bytes){rest.data + sink->partial, end - sink->partial});
+        size = no_wait_write(&sink->out, (struct bytes){rest.data + sink->partial, end - sink->partial});
         if (size < 0)
             break;
         there = sink->partial + (size_t)size;
@@ -177,8 +138,7 @@ static struct sink *stdout_free(struct sink *sink)
 {
     if (!sink)
         return NULL;
-    if (sink->own)
-        close(sink->descriptor);
+    no_wait_deinit(&sink->out);
     if (sink->watched >= 0)
         close(sink->watched);
     return alloc_free(sink);

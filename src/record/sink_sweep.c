@@ -205,12 +205,14 @@ static int open_part(const char *part)
 
     if (descriptor < 0)
         return -errno;
-    if (flock(descriptor, LOCK_EX | LOCK_NB) < 0)
-        r = -errno;
+    if (flock(descriptor, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+        r = -EWOULDBLOCK; /* any other refusal: there are no locks here */
     else if (fstat(descriptor, &ours) < 0 || stat(part, &there) < 0 || ours.st_ino != there.st_ino)
         r = -EWOULDBLOCK; /* somebody has just finished it */
     else if (ftruncate(descriptor, 0) < 0)
         r = -errno;
+    if (r < 0 && r != -EWOULDBLOCK)
+        unlink(part);
     if (r < 0)
         close(descriptor);
     return r < 0 ? r : descriptor;

@@ -10,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct bytes fields[] = {{"user", 4}, {"a.*.b", 5}};
-static struct bytes patterns[] = {{"sk-[A-Za-z0-9]+", 15}, {"x*", 2}, {"(?:[a-z]+ ?)+@", 14}};
+static struct bytes patterns[] = {{"sk-[A-Za-z0-9]+", 15}, {"x*", 2}, {"(?:[a-z]+ ?)+@", 14}, {"777", 3}};
 static const struct config_log with_paths = {.redact_fields = fields,
                                              .redact_field_count = ARRAY_SIZE(fields),
                                              .redact_patterns = patterns,
@@ -32,15 +32,19 @@ static bool has_match(struct bytes text)
         if ((next >= '0' && next <= '9') || ((next | 0x20) >= 'a' && (next | 0x20) <= 'z'))
             return true;
     }
-    return memchr(text.data ? text.data : "", 'x', text.size) != NULL;
+    return memchr(text.data ? text.data : "", 'x', text.size) != NULL ||
+           bytes_find(text, BYTES("777")) < text.size;
 }
 
 /* No value of NODE and below; names of members stay. */
 static void expect_clean(const struct json_doc *doc, struct arena *arena)
 {
-    for (uint32_t i = 0; i < doc->count; i++)
+    for (uint32_t i = 0; i < doc->count; i++) {
         if (doc->nodes[i].type == JSON_STRING)
             expect(!has_match(json_text(doc, &doc->nodes[i], arena)));
+        else if (doc->nodes[i].type == JSON_NUMBER)
+            expect(!has_match(json_raw(doc, &doc->nodes[i])));
+    }
 }
 
 static void expect_redacted(const struct json_doc *doc, const struct json_node *object)

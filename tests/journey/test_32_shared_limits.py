@@ -2,6 +2,7 @@
 what a killed one held comes back; and without Redis each limit does as it says."""
 
 import itertools
+import re
 import signal
 import threading
 import time
@@ -359,7 +360,8 @@ def test_redis_goes_away(provider, mode, how):
         gateways[0].wait_line("redis of the limits: away")
         found(redis, how)
         # Each worker has a connection of its own.
-        until(lambda: not any(told_degraded(answer) for answer in ask_all(gateways, 5)), "Redis to be asked by all", 15)
+        until(lambda: not any(told_degraded(answer) for _ in range(4) for answer in ask_all(gateways, 5)),
+              "Redis to be asked by all", 15)
         assert statuses(ask_all(gateways, 5)) == {200: 10}
 
 
@@ -478,6 +480,103 @@ def test_a_slow_redis(provider, redis):
             provider.wait_chats(before + 3)
             provider.release()
             assert statuses(swarm.answers(guests)) == {200: 3}
+
+
+# --- Redis answers with errors ---------------------------------------------------------------------------------------
+
+REFUSING = {
+    "NOREPLICAS": (("CONFIG", "SET", "min-replicas-to-write", "1"), ("CONFIG", "SET", "min-replicas-to-write", "0")),
+    "OOM": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+    "READONLY": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+}
+
+
+def told(gateway):
+    """What its log says of Redis since it was connected."""
+    return [line.split("redis of the limits: ")[1] for line in gateway.lines if "redis of the limits: " in line][1:]
+
+
+def said(redis, code):
+    """How often Redis has said CODE, as its own statistics tell."""
+    text = redis.command("INFO", "errorstats").decode()
+    return next((int(line.split("=")[1]) for line in text.split() if line.startswith(f"errorstat_{code}:")), 0)
+
+
+@pytest.mark.parametrize("code", REFUSING)
+@pytest.mark.parametrize("mode", ["open", "local", "closed"])
+def test_redis_takes_nothing_for_a_moment(provider, code, mode):
+    """The books are right to the token afterwards, every place is free, and the log has one story of two lines."""
+    begin, end = REFUSING[code]
+    quota = {"tokens_per_day": 100000, "concurrent": 50, "requests_per_minute": 6000, "on_redis_failure": mode}
+    with Redis() as redis, Several(1, redis, provider, quota) as (gateway,), Swarm(gateway) as swarm:
+        provider.hold()
+        guests = swarm.ask(3, tokens_question(5000))
+        provider.wait_chats(3)
+        redis.command(*begin)
+        provider.release()
+        assert statuses(swarm.answers(guests)) == {200: 3}
+        answers = [gateway.chat(tokens_question(100)) for _ in range(6)]
+        assert statuses(answers) == {429: 6} if mode == "closed" else {200: 6}
+        assert all(told_degraded(answer) for answer in answers)
+        until(lambda: said(redis, code) >= 3, "it to have refused")
+        redis.command(*end)
+        back(gateway)
+        spent = COST * len(provider.chats())
+        until(lambda: used(gateway, "tokens_per_day") == spent and used(gateway, "concurrent") == 0, "the books", 15)
+        assert gateway.metric("limits_dropped_total") == 0
+        gateway.wait_line("redis of the limits: answers well again", 15)
+        first, last = told(gateway)
+        assert first.startswith(f"answers with errors; each limit does as its on_redis_failure says: {code} ")
+        assert len(first) < 250 and first.isprintable() and last == "answers well again"
+
+
+def test_what_redis_cannot_take(provider):
+    """A value that is not ours, in the place of one key's books: the others do not notice."""
+    alice, bob = (Key(name, quota={"tokens_per_day": 100000, "on_redis_failure": "open"}) for name in ("alice", "bob"))
+    with Redis() as redis, Several(1, redis, provider, keys=entries(alice, bob), admission=shared(redis, "foreign")) \
+            as (gateway,), Swarm(gateway) as swarm:
+        provider.hold()
+        guests = swarm.ask(3, tokens_question(5000), headers=alice.head)
+        provider.wait_chats(3)
+        redis.command("DEL", "foreign:{q}:key:alice")
+        redis.command("RPUSH", "foreign:{q}:key:alice", "x")
+        provider.release()
+        assert statuses(swarm.answers(guests)) == {200: 3}
+        for number in range(20):
+            answer = gateway.chat(tokens_question(10), headers=bob.head if number % 2 else alice.head)
+            assert answer.status == 200 and told_degraded(answer) == (number % 2 == 0)
+        gateway.wait("limits_dropped_total", 13, 30)
+        counts = re.compile("settlements it was never told of: ([0-9]+): WRONGTYPE ")
+        until(lambda: sum(int(line[1]) for line in map(counts.match, told(gateway)) if line) == 13, "the number", 15)
+        gateway.wait_line("redis of the limits: answers well again", 15)
+        assert told(gateway)[0].startswith("answers with errors; each limit does as its on_redis_failure says: WRONGTYPE ")
+        assert len(told(gateway)) < 7, "not a line for each request"
+        scopes, = own_usage(gateway, bob)["scopes"]
+        assert [line["used"] for line in scopes["limits"]] == [10 * COST]
+
+
+def test_the_end_does_not_wait_for_a_redis_that_refuses(provider):
+    begin, _ = REFUSING["NOREPLICAS"]
+    with Redis() as redis, Several(1, redis, provider, {"tokens_per_day": 90000}) as (gateway,), Swarm(gateway) as swarm:
+        gateway.expect_end = True
+        provider.hold()
+        guests = swarm.ask(1, tokens_question(5000))
+        provider.wait_chats(1)
+        redis.command(*begin)
+        provider.release()
+        assert statuses(swarm.answers(guests)) == {200: 1}
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(10) == 0
+        gateway.wait_line("settlements it was never told of: 1: the gateway ends")
+
+
+def test_a_password_is_not_told(provider):
+    """Redis repeats the words of a command that it does not know."""
+    with Redis("--rename-command", "AUTH", "") as redis, \
+            Gateway(**limited(provider, {**SLOW, "on_redis_failure": "open"}, admission=shared(
+                redis.url.replace("//", "//:hunter2hunter2@")))) as gateway:
+        line = gateway.wait_line("redis of the limits: away")
+        assert "AUTH" in line and "hunter" not in "".join(gateway.lines)
 
 
 def test_keys_in_redis_expire(provider, redis):

@@ -19,7 +19,7 @@ from test_10_variants import CONTROLLER
 ABSENT = object()
 SOME = object()
 # Of every line.
-FIELDS = {"seq", "time", "id", "client", "dialect", "operation", "attempts", "status", "outcome", "bytes_in", "bytes_out",
+FIELDS = {"seq", "run", "time", "id", "client", "dialect", "operation", "attempts", "status", "outcome", "bytes_in", "bytes_out",
           "events", "total_ms"}
 # What only those have who asked a backend.
 ASKED = ("backend", "upstream_model", "tries", "finish_reason", "prompt_tokens", "completion_tokens", "tokens_estimated",

@@ -12,7 +12,7 @@ import pytest
 from admit_world import Key, Stranger, entries, limited
 from harness import Gateway, backend, echo, question
 from log_world import PARTS, Collector, fence
-from memory_world import CHAT, GOODFIRE, LOGITS, Swarm, mirrored, seeded
+from memory_world import CHAT, GOODFIRE, LOGITS, Swarm, mirrored, seeded, until
 from redis_world import Redis
 
 WORDS = "One two three four five"
@@ -332,6 +332,63 @@ def test_patterns_see_through_escapes(redacting):
     body = json.dumps({**question(), "stop": "@"}).replace("@", "".join(f"\\u{ord(c):04x}" for c in key)).encode()
     _, raw = record_of(redacting, body)
     assert raw["request"]["stop"] == GONE
+
+
+@pytest.fixture(scope="module")
+def patterned(providers):
+    """Patterns of a fixed length, and no fields."""
+    redact = {"patterns": ["eg-[A-Za-z0-9_-]{43}", r"\b[0-9]{16}\b"]}
+    with keeping(providers["openai"], {"bodies": "full", "body": "1k", "redact": redact},
+                 limits={"answer_bytes": "16k", "body_bytes": "4k"}) as one:
+        yield one
+
+
+SECRET = "eg-" + "Q7" * 21 + "Z"
+
+
+def test_names_that_are_cut_in_a_secret(patterned):
+    """Of a long name the first 256 bytes are told, and nothing of a secret that goes on behind them."""
+    for before in range(200, 262, 3):
+        name = "x" * before + SECRET + "tail"
+        told = ("x" * before + (GONE + "tail" if before + len(SECRET) <= 256 else GONE))[:256]
+        body = json.dumps(question(name)).encode()
+        raw = patterned.wait_record(patterned.chat(body, headers=[("x-request-id", name)])).raw
+        assert told.startswith(raw["model"]) and raw["model"].startswith("x" * min(before, 256))
+        assert raw["client_id"] == raw["model"]
+        raw = patterned.wait_record(patterned.ask("/" + name[1:])).raw
+        assert raw["path"][1:] == told[1:len(raw["path"])] and SECRET[:4] not in json.dumps(raw), raw
+
+
+def test_numbers(patterned):
+    body = {**question(), "seed": 4111111111111111, "max_tokens": 411111111111111, "user": "4111111111111111"}
+    _, raw = record_of(patterned, body)
+    assert (raw["request"]["seed"], raw["request"]["max_tokens"], raw["request"]["user"]) == (GONE, 411111111111111, GONE)
+
+
+@pytest.mark.parametrize("how", ["left", "too large"])
+def test_half_a_body_is_not_told(patterned, how):
+    """It may end in the beginning of a secret."""
+    body = json.dumps(question(text="y" * 300 + SECRET)).encode()
+    half = body[:body.index(b"Q7Q7") + (20 if how == "left" else 21)]
+    with patterned.client() as client:
+        if how == "left":
+            client.send(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (CHAT.encode(), len(body), half))
+            patterned.wait_for(lambda: patterned.metric("body_bytes") == len(half), "the half of it")
+        else:
+            client.send(b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (
+                CHAT.encode(), len(half), half))
+            patterned.wait_for(lambda: patterned.metric("body_bytes") == len(half), "the half of it")
+            client.send(b"2000\r\n" + b"z" * 8192)
+            assert client.read_head().status == 413
+    raw = until(lambda: [record.raw for record in patterned.log() if record.raw["bytes_in"] == len(half)], "its line")[0]
+    assert raw["request"] == GONE and raw["outcome"] == ("client_left" if how == "left" else "refused")
+
+
+def test_an_answer_that_is_too_long_to_gather_is_not_told(patterned):
+    body = question(text="[[+tokens=200]]", stream=True)
+    answer, raw = record_of(patterned, body)
+    assert answer.status == 200 and len(answer.body) > 16384
+    assert raw["answer"] == GONE and raw["answer_cut"] is True
 
 
 @pytest.mark.parametrize("body", [b'{"user": "me@example.com", "messages": "rosebud', b'rosebud sk-0123456789'])

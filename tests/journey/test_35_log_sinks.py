@@ -77,6 +77,35 @@ def test_rotation_by_size(keep, compress):
             assert check_sequence(records) == 150 and log_check(*files_of(path))[0] == 0
 
 
+def test_emptied():
+    """By another program (logrotate's copytruncate): how large the file is counts, not how much was written."""
+    with logging(sinks=[file_sink(size="64k")]) as gateway:
+        path, ids, lines = path_of(gateway), [], b""
+        for number in range(5):
+            ids += ask_many(gateway, 30)[0]
+            settled(gateway, len(ids))
+            with open(path, "rb") as file:
+                lines += file.read()
+            os.truncate(path, 0)
+        assert len(lines) > 70_000 and Sinks(gateway)["file"]["rotations"] == 0 and files_of(path) == [path]
+        assert [json.loads(line)["id"] for line in lines.splitlines()] == ids
+
+
+def test_each_process_is_a_run():
+    """Lines of several in one file can be told apart: each run's numbers are without gaps, lines about gaps are its own."""
+    with logging(sinks=[file_sink()]) as one, logging(sinks=[file_sink(path_of(one))], buffer="64k") as other:
+        path = path_of(one)
+        ids = ask_many(one, 20)[0] + ask_many(other, 10)[0] + ask_many(one, 5)[0]
+        settled(one, 25)
+        settled(other, 10)
+        runs = {}
+        for record in read_log(path):
+            assert list(record.raw)[:2] == ["seq", "run"] and re.fullmatch("[0-9a-f]{16}", record["run"])
+            runs.setdefault(record["run"], []).append(record)
+        assert sorted(check_sequence(records) for records in runs.values()) == [10, 25]
+        assert sorted(record["id"] for records in runs.values() for record in records) == sorted(ids)
+
+
 def test_rotation_by_age():
     with logging(sinks=[file_sink(age="1s")]) as gateway:
         first, _ = ask_many(gateway, 3)

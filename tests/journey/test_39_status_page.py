@@ -266,6 +266,32 @@ def test_at_most_32(gateway):
     gateway.wait("exchanges", 0)
 
 
+def test_one_that_does_not_read_gives_up_its_place(gateway):
+    """To whoever wants it, a few seconds after it stopped; those that read stay."""
+    gateway.wait("exchanges", 0)
+    lazy = watch(gateway, receive_buffer=2048)
+    watching = [watch(gateway) for _ in range(31)]
+    end = time.monotonic() + 2 * PATIENCE
+    while len(watching) == 31:
+        assert time.monotonic() < end
+        for client in watching:
+            client.read_chunk()
+        newcomer = Client(gateway.admin)
+        newcomer.send(b"GET /status/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        status_of = newcomer.read_head().status
+        assert status_of in (200, 503)
+        if status_of == 200:
+            watching.append(newcomer)
+        else:
+            newcomer.close()
+    gateway.wait("exchanges", 32)
+    for client in watching:
+        assert event_of(client.read_chunk().data)["ready"] is True
+        client.close()
+    lazy.close()
+    gateway.wait("exchanges", 0)
+
+
 def test_a_slow_reader_costs_nothing_and_hears_on(gateway):
     slow = watch(gateway, receive_buffer=4096)
     other = watch(gateway)

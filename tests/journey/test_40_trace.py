@@ -210,6 +210,16 @@ def test_a_span(traced, provider, collector, stream):
     assert resource["service.name"] == "house"
 
 
+def test_a_cut_name_shows_nothing_of_a_secret(provider):
+    secret = "eg-" + "Q7" * 21 + "Z"
+    log = {"flush": "20ms", "redact": {"patterns": ["eg-[A-Za-z0-9_-]{43}"]}}
+    with Collector() as collector, Gateway(**config_for(provider, {"url": collector.url}, log=log)) as gateway:
+        span = span_of(collector, gateway.chat(question("x" * 230 + secret + "tail")))
+    told = attributes(span)
+    name = "x" * 230 + "[redacted]"
+    assert told["gen_ai.request.model"] == name and span["name"] == "chat " + name
+
+
 def test_how_they_are_sent(traced, collector):
     span_of(collector, traced.chat())
     for path, head in collector.heads:

@@ -48,7 +48,19 @@ static inline void stage_put_many(struct journal_source *source, unsigned from, 
 struct reading {
     uint64_t seq, records, dropped, notes, torn;
     int64_t last[STAGE_WHO];    /* number of each who, plus one */
+    char run[17];               /* of all lines */
 };
+
+static inline bool is_of_run(struct reading *reading, const char *line)
+{
+    char run[17] = "";
+
+    if (sscanf(line, "{\"seq\":%*u,\"run\":\"%16[0-9a-f]\",", run) != 1 || strlen(run) != 16)
+        return false;
+    if (!reading->run[0])
+        memcpy(reading->run, run, sizeof(run));
+    return strcmp(reading->run, run) == 0;
+}
 
 /* NULL when LINE goes on where *READING is; else what is wrong with it. */
 static inline const char *read_one(struct reading *reading, const char *line)
@@ -56,7 +68,9 @@ static inline const char *read_one(struct reading *reading, const char *line)
     uint64_t seq, lines, first, last;
     unsigned who, number;
 
-    if (sscanf(line, "{\"seq\":%" SCNu64 ",\"event\":\"dropped\",\"time\":\"%*[^\"]\",\"dropped\":%" SCNu64
+    if (!is_of_run(reading, line))
+        return "another run";
+    if (sscanf(line, "{\"seq\":%" SCNu64 ",\"run\":\"%*16[0-9a-f]\",\"event\":\"dropped\",\"time\":\"%*[^\"]\",\"dropped\":%" SCNu64
                      ",\"first\":%" SCNu64 ",\"last\":%" SCNu64 "}", &seq, &lines, &first, &last) == 4) {
         if (first != reading->seq + 1 || last != seq || lines != last - first + 1)
             return "a gap that does not fit";
@@ -65,7 +79,7 @@ static inline const char *read_one(struct reading *reading, const char *line)
         reading->seq = seq;
         return NULL;
     }
-    if (sscanf(line, "{\"seq\":%" SCNu64 ",\"time\":\"now\",\"who\":%u,\"number\":%u,\"pad\":\"%*[0]\"}", &seq, &who,
+    if (sscanf(line, "{\"seq\":%" SCNu64 ",\"run\":\"%*16[0-9a-f]\",\"time\":\"now\",\"who\":%u,\"number\":%u,\"pad\":\"%*[0]\"}", &seq, &who,
                &number) != 3 || line[strlen(line) - 1] != '}')
         return "no record";
     if (seq != reading->seq + 1)

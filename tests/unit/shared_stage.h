@@ -18,8 +18,9 @@
 struct gate {
     struct admit *admit;
     struct shared *shared;
-    unsigned news[SHARED_DOWN + 1];
+    unsigned news[SHARED_GAVE_UP + 1];
     char text[256];             /* of the last error */
+    char line[256];             /* for the log, the last */
     int64_t wall_skew_s;
 };
 
@@ -38,8 +39,10 @@ static void gate_news(void *data, enum shared_news news, struct bytes words)
     struct gate *gate = data;
 
     gate->news[news]++;
-    if (news == SHARED_ERROR || news == SHARED_DROPPED)
+    if (news == SHARED_ERROR)
         snprintf(gate->text, sizeof(gate->text), "%.*s", BYTES_ARG(words));
+    else if (news >= SHARED_UP)
+        snprintf(gate->line, sizeof(gate->line), "%.*s", BYTES_ARG(words));
 }
 
 static struct admit_time gate_now(const struct gate *gate)

@@ -89,6 +89,24 @@ static void numbers_grow_by_a_digit(void **state)
     end(&stage);
 }
 
+/* In one place lines of several journals may meet. */
+static void each_journal_is_a_run(void **state)
+{
+    struct reading readings[2] = {0};
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct stage stage;
+
+        begin(&stage, 1, 1 << 20);
+        assert_int_equal(journal_start(stage.journal), 0);
+        stage_put_many(stage.source, 0, 3, 1);
+        finish(&stage);
+        read_text(&readings[i], buffer_bytes(&stage.scripts[0].got));
+        end(&stage);
+    }
+    assert_string_not_equal(readings[0].run, readings[1].run);
+}
+
 /* One sink is slow or broken, the other gets everything all the same. */
 static void drops(enum script_mode mode, bool good)
 {
@@ -330,7 +348,7 @@ static void bytes_are_counted_when_kept(void **state)
     assert_int_equal(counts_of(&stage, 0).errors, 0);
     stage_wait(counts_of(&stage, 0).waiting == 0);
     assert_int_equal(counts_of(&stage, 0).written, 9);
-    assert_in_range(counts_of(&stage, 0).bytes, 9 * 140, 9 * 160);
+    assert_in_range(counts_of(&stage, 0).bytes, 9 * 165, 9 * 185);
     assert_int_equal(counts_of(&stage, 0).errors, 1);
     finish(&stage);
     end(&stage);
@@ -521,6 +539,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_sinks_get_all_lines),
         cmocka_unit_test(numbers_grow_by_a_digit),
+        cmocka_unit_test(each_journal_is_a_run),
         cmocka_unit_test(a_busy_sink_drops_and_says_so),
         cmocka_unit_test(a_failing_sink_drops_and_says_so),
         cmocka_unit_test(what_is_taken_by_halves_is_whole),

@@ -87,7 +87,14 @@ static const struct redact_case cases[] = {
     {"a pattern behind escapes", "", "sk-[a-z]+", "[\"\\u0073k-\\u0061\\n\\\"\"]", "[\"[redacted]\\n\\\"\"]"},
     {"a string without a match stays as it came", "", "b", "[\"\\u0061\\/\"]", "[\"\\u0061\\/\"]"},
     {"names of members stay", "", "sk-[a-z]+", "{\"sk-abc\":1}", "{\"sk-abc\":1}"},
-    {"numbers and words stay", "", "1|true", "[1,true,\"1\"]", "[1,true,\"[redacted]\"]"},
+    {"words stay", "", "1|true|null", "[true,null,\"1\"]", "[true,null,\"[redacted]\"]"},
+    {"a number", "", "\\b[0-9]{16}\\b", "{\"user\":4111111111111111,\"b\":[4111111111111111 ],\"seed\":411111111111111}",
+     "{\"user\":\"[redacted]\",\"b\":[\"[redacted]\"],\"seed\":411111111111111}"},
+    {"a part of a number", "", "[0-9]{4}", "[-1.50e+1234,123,0.123,0.1234]", "[\"[redacted]\",123,0.123,\"[redacted]\"]"},
+    {"a number as the root", "", "42", "42", "\"[redacted]\""},
+    {"a number and a path", "a", "1", "{\"a\":1,\"c\":2,\"d\":1}", "{\"a\":\"[redacted]\",\"c\":2,\"d\":\"[redacted]\"}"},
+    {"JSON in a string, with its own escapes", "a", "sk-[a-z]+", "{\"s\":\"{\\\"a\\\":\\\"sk-b \\\\u0073k-c\\\"}\"}",
+     "{\"s\":\"{\\\"a\\\":\\\"[redacted] \\\\u0073k-c\\\"}\"}"},
     {"empty matches", "", "x*", "[\"axxb\",\"\",\"c\"]", "[\"a[redacted]b\",\"\",\"c\"]"},
     {"an empty look-ahead", "", "(?=a)", "[\"aaa\"]", "[\"aaa\"]"},
     {"two patterns that overlap", "", "abc bcd", "[\"xabcdx\"]", "[\"x[redacted]x\"]"},
@@ -344,13 +351,76 @@ static void short_texts(void **state)
         else if (texts[i].expected)
             wanted = bytes_of(texts[i].expected);
         stage_init(&stage, texts[i].fields, texts[i].patterns);
-        got = redact_text(stage.redact, texts[i].text, &arena);
+        got = redact_text(stage.redact, texts[i].text, 256, &arena);
         if (!bytes_equal(got, wanted) || (wanted.data == texts[i].text.data && got.data != wanted.data))
             fail_msg("%s: %.*s", texts[i].name, BYTES_ARG(got));
         stage_deinit(&stage);
     }
-    assert_int_equal(redact_text(NULL, BYTES("abc"), &arena).size, 3);
+    assert_int_equal(redact_text(NULL, BYTES("abc"), 256, &arena).size, 3);
+    assert_int_equal(redact_text(NULL, BYTES("ab\xc3\xa4"), 3, &arena).size, 2);
     arena_deinit(&arena);
+}
+
+/* Wherever a secret stands in a text that is cut: nothing is told that would not be told of all of it. */
+static void a_short_text_cut_in_a_secret(void **state)
+{
+    static const char secret[] = "jo.smith@example.com";
+    const size_t whole = strlen(secret), gone = strlen("[redacted]");
+    struct arena arena = {0};
+    struct stage stage;
+    char text[400], expected[400];
+
+    stage_init(&stage, "", "[a-z.]+@[a-z]+\\.com [\xc3\xa4]{200}");
+    for (size_t at = 0; at + whole < 300; at++) {
+        size_t size = at + whole <= 256 ? 256 - whole + gone : at + gone < 256 ? at + gone : 256;
+        struct bytes got;
+
+        memset(text, '/', sizeof(text));
+        memcpy(text + at, secret, whole);
+        memset(expected, '/', sizeof(expected));
+        if (at < 256)
+            memcpy(expected + at, "[redacted]", gone);
+        got = redact_text(stage.redact, (struct bytes){text, sizeof(text)}, 256, &arena);
+        if (!bytes_equal(got, (struct bytes){expected, size}))
+            fail_msg("%zu: %.*s", at, BYTES_ARG(got));
+    }
+    stage_deinit(&stage);
+    arena_deinit(&arena);
+}
+
+/* What became longer is cut as well, and no character is. */
+static void a_short_text_that_grows(void **state)
+{
+    struct arena arena = {0};
+    struct stage stage;
+    struct bytes got;
+
+    stage_init(&stage, "", "a");
+    got = redact_text(stage.redact, BYTES("axaxax\xc3\xa4\xc3\xa4"), 9, &arena);
+    assert_true(bytes_equal(got, BYTES("[redacted")));
+    got = redact_text(stage.redact, BYTES("a\xc3\xa4\xc3\xa4"), 13, &arena);
+    assert_true(bytes_equal(got, BYTES("[redacted]\xc3\xa4")));
+    got = redact_text(stage.redact, BYTES("xx\xc3\xa4"), 3, &arena);
+    assert_true(bytes_equal(got, BYTES("xx")));
+    got = redact_text(stage.redact, BYTES("xxxxxx\xff"), 3, &arena);
+    assert_true(bytes_equal(got, BYTES("[re")));
+    stage_deinit(&stage);
+    arena_deinit(&arena);
+}
+
+/* Among many numbers time is not used up by those that cannot match. */
+static void many_numbers(void **state)
+{
+    struct buffer json;
+    struct stage stage;
+    bool cut;
+
+    buffer_init(&json);
+    stage_init(&stage, "", "[0-9]{16} sk-[A-Za-z0-9]{20,}");
+    fill(&json, "[", "-0.0123,", 50000, "1]");
+    assert_true(bytes_equal(stage_write(&stage, buffer_bytes(&json), 4 << 20, &cut), buffer_bytes(&json)));
+    stage_deinit(&stage);
+    buffer_deinit(&json);
 }
 
 /* A text on which a pattern gives up is no text to tell. */
@@ -366,10 +436,10 @@ static void a_short_text_that_costs_much(void **state)
     stage_init(&stage, "", "(x+x+)+y");
     before = clock_ms();
     for (unsigned i = 0; i < 3; i++)
-        assert_true(bytes_equal(redact_text(stage.redact, (struct bytes){text, sizeof(text)}, &arena),
+        assert_true(bytes_equal(redact_text(stage.redact, (struct bytes){text, sizeof(text)}, 256, &arena),
                                 BYTES("[redacted]")));
     assert_true(clock_ms() - before < 2000);
-    assert_int_equal(redact_text(stage.redact, BYTES("short"), &arena).size, 5); /* time of its own */
+    assert_int_equal(redact_text(stage.redact, BYTES("short"), 256, &arena).size, 5); /* time of its own */
     stage_deinit(&stage);
     arena_deinit(&arena);
 }
@@ -386,7 +456,10 @@ int main(void)
         cmocka_unit_test(deep_documents),
         cmocka_unit_test(patterns_are_checked),
         cmocka_unit_test(short_texts),
+        cmocka_unit_test(a_short_text_cut_in_a_secret),
+        cmocka_unit_test(a_short_text_that_grows),
         cmocka_unit_test(a_short_text_that_costs_much),
+        cmocka_unit_test(many_numbers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,26 @@ static void literals_are_known(void **state)
         assert_int_equal(resolve_is_literal(bytes_of(cases[i].host)), cases[i].is_literal);
 }
 
+static void the_first_of_ipv4_is_chosen(void **state)
+{
+    static const struct {
+        int families[3];
+        int chosen; /* -1: none */
+    } cases[] = {
+        {{AF_INET6, AF_INET, AF_INET}, 1}, {{AF_INET, AF_INET6, AF_INET}, 0}, {{AF_UNIX, AF_INET6, AF_INET6}, 1},
+        {{AF_UNIX, AF_INET6, AF_INET}, 2}, {{AF_UNIX, AF_UNIX, AF_UNIX}, -1},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct addrinfo found[3] = {{.ai_next = &found[1]}, {.ai_next = &found[2]}, {0}};
+
+        for (size_t j = 0; j < ARRAY_SIZE(found); j++)
+            found[j].ai_family = cases[i].families[j];
+        assert_ptr_equal(resolve_choose(found), cases[i].chosen < 0 ? NULL : &found[cases[i].chosen]);
+    }
+    assert_null(resolve_choose(NULL));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -164,6 +184,7 @@ int main(void)
         cmocka_unit_test(cancelled_waiters_are_not_told),
         cmocka_unit_test(freed_while_in_use),
         cmocka_unit_test(literals_are_known),
+        cmocka_unit_test(the_first_of_ipv4_is_chosen),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

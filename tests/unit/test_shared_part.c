@@ -1,5 +1,5 @@
 /*
- * One scope of a take by itself: given back while the take goes on, and charged without asking.
+ * One scope of a take by itself: given back while the take goes on.
  */
 #include "shared_stage.h"
 
@@ -118,45 +118,20 @@ static void nothing_is_left_of_what_is_left_and_undone(void **state)
     assert_used(scopes[1], 0, 0, 0, 0);
 }
 
-/* Also where nothing is left to be taken, and it is settled like any other. */
-static void charged_without_asking(void **state)
-{
-    struct scope *scope = scope_of(SCOPE_OF_BACKEND, "b", &some);
-    struct shared_take takes[4];
-    struct asked asked;
-
-    for (unsigned i = 0; i < ARRAY_SIZE(takes); i++)
-        shared_charge(gate.shared, &takes[i], scope, &(struct charge){1, 400, 400, false}, gate_now(&gate));
-    assert_true(turn_until(&gate.news[SHARED_ASKED], ARRAY_SIZE(takes), PATIENCE_MS));
-    assert_used(scope, 4, 1600, 4, 1600);
-    assert_int_equal(take_of(&gate, &asked, scope, 1, 1), ADMIT_E_REFUSED);
-    for (unsigned i = 0; i < ARRAY_SIZE(takes); i++)
-        shared_settle(&takes[i], &(struct charge){0, 10, 7, false}, gate_now(&gate));
-    assert_used(scope, 4, 40, 0, 28);
-    shared_charge(gate.shared, &takes[0], scope, &(struct charge){1, 400, 400, false}, gate_now(&gate));
-    shared_undo(&takes[0], gate_now(&gate));        /* before the reply */
-    assert_used(scope, 4, 40, 0, 28);
-}
-
-/* Without Redis: the local share, whatever it says. */
+/* Without Redis: the local share. */
 static void alone(void **state)
 {
     struct config_quota quota = {.concurrent = 2, .tokens_per_day = 1000, .on_redis_failure = REDIS_FAILURE_LOCAL};
     struct scope *scopes[] = {scope_of(SCOPE_OF_KEY, "k", &quota), scope_of(SCOPE_OF_BACKEND, "b", &quota)};
     struct asked first, second;
-    struct shared_take more;
 
     redis_server_kill(&server);
     assert_true(turn_until(&gate.news[SHARED_DOWN], 1, PATIENCE_MS));
     ask_for(&gate, &first, scopes, 2, &(struct charge){1, 10, 0, false});
     assert_int_equal(first.result, 0);
-    ask_for(&gate, &second, &scopes[1], 1, &(struct charge){1, 10, 0, false});
-    assert_int_equal(second.result, ADMIT_E_REFUSED);
-    shared_charge(gate.shared, &more, scopes[1], &(struct charge){1, 10, 0, false}, gate_now(&gate));
-    shared_settle(&more, &(struct charge){0, 10, 0, false}, gate_now(&gate));
+    assert_int_equal(take_of(&gate, &second, scopes[1], 10, 0), ADMIT_E_REFUSED);
     shared_leave(&first.take, scopes[1], gate_now(&gate));
-    ask_for(&gate, &second, &scopes[1], 1, &(struct charge){1, 10, 0, false});
-    assert_int_equal(second.result, 0);
+    assert_int_equal(take_of(&gate, &second, scopes[1], 10, 0), 0);
     settle(&gate, &second, 0, 0);
     settle(&gate, &first, 0, 0);
 }
@@ -168,7 +143,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_part_is_given_back),
         TEST(nothing_is_left_of_what_is_left_and_undone),
-        TEST(charged_without_asking),
         TEST(alone),
     };
 

@@ -186,6 +186,28 @@ static void rotated_by_size(void **state)
     end(&stage);
 }
 
+/* By logrotate's copytruncate, say: what is in it counts, not what was written. */
+static void emptied_by_somebody_else(void **state)
+{
+    struct stage stage = {.config = {.rotate_bytes = 20000}};
+    struct reading reading = {0};
+
+    assert_int_equal(begin_at(&stage, path, 8 << 20), 0);
+    for (unsigned i = 0; i < 5; i++) {
+        stage_put_many(stage.source, i * 80, i * 80 + 80, 100);
+        settled(&stage);
+        read_file(&reading, path);
+        assert_int_equal(truncate(path, 0), 0);
+    }
+    assert_int_equal(counts_of(&stage).rotations, 0);
+    stage_put_many(stage.source, 400, 600, 100);
+    finish(&stage);
+    assert_int_equal(read_folder(&reading, ""), counts_of(&stage).rotations);
+    assert_true(counts_of(&stage).rotations > 0);
+    assert_int_equal(reading.records, 600);
+    end(&stage);
+}
+
 /* Names in the folder that end in END; the first of them in *FIRST. */
 static unsigned count_names(const char *end, char first[256])
 {
@@ -429,7 +451,7 @@ static void a_disk_that_fills_up(void **state)
     assert_false(counts_of(&stage).good);
     assert_true(counts_of(&stage).waiting > 0);
     read_file(&reading, path); /* whole lines only, now as well */
-    assert_true(reading.records > 400 && reading.records < 600);
+    assert_true(reading.records > 300 && reading.records < 500);
     set_limit(RLIM_INFINITY);
     settled(&stage);
     assert_true(counts_of(&stage).good);
@@ -703,6 +725,7 @@ int main(void)
         IN_FOLDER(lines_come_at_once),
         IN_FOLDER(a_path_that_cannot_be_opened),
         IN_FOLDER(rotated_by_size),
+        IN_FOLDER(emptied_by_somebody_else),
         IN_FOLDER(old_ones_go_new_ones_are_compressed),
         IN_FOLDER(rotated_by_age),
         IN_FOLDER(moved_away_and_opened_again),
