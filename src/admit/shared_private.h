@@ -13,8 +13,6 @@
 
 struct shared_page;
 
-#define SHARED_TEXT_MOST 160    /* of a server's words */
-
 /* What was said last of Redis. */
 enum shared_told { TOLD_NOTHING, TOLD_UP, TOLD_DOWN, TOLD_REFUSED, TOLD_FAILING };
 
@@ -25,7 +23,7 @@ struct shared_story {
     bool has_served;                /* since it failed */
     uint32_t dropped;               /* settlements, not told yet */
     unsigned ticks;                 /* since the first of them */
-    char why[SHARED_TEXT_MOST];     /* the last of them */
+    char why[REDIS_WORDS_MOST];     /* the last of them */
     size_t why_size;
 };
 

@@ -13,46 +13,13 @@
 
 #define TICK_MS 2500
 #define TICKS_MOST 24
-#define SECRET_LEAST 8
-
-/* --- words --- */
-
-static char plain(char c)
-{
-    return c >= ' ' && c <= '~' ? c : '?';
-}
-
-/* Does the password stand at AT of TEXT? Its beginning is enough: Redis cuts what it repeats. */
-static bool is_secret(const struct shared *shared, struct bytes text, size_t at)
-{
-    struct bytes secret = shared->config.redis.password;
-    size_t size = secret.size < SECRET_LEAST ? secret.size : SECRET_LEAST, same = 0;
-
-    while (same < size && at + same < text.size && plain(text.data[at + same]) == plain(secret.data[same]))
-        same++;
-    return size && same == size;
-}
-
-/* A server's words end up in logs: one line of plain ASCII, without the password that an unknown AUTH is repeated
- * with. */
-static struct bytes clean(const struct shared *shared, struct bytes text, char room[SHARED_TEXT_MOST])
-{
-    size_t at = 0;
-
-    for (; at < text.size && at < SHARED_TEXT_MOST - 3 && !is_secret(shared, text, at); at++)
-        room[at] = plain(text.data[at]);
-    if (at == text.size)
-        return (struct bytes){room, at};
-    memcpy(room + at, "...", 3);
-    return (struct bytes){room, at + 3};
-}
 
 static void tell(struct shared *shared, enum shared_told told, enum shared_news news, struct bytes text)
 {
-    char room[SHARED_TEXT_MOST];
+    char room[REDIS_WORDS_MOST];
 
     shared->story.told = told;
-    shared_tell(shared, news, clean(shared, text, room));
+    shared_tell(shared, news, redis_words(&shared->config.redis, text, room));
 }
 
 /* --- what was dropped --- */
@@ -75,7 +42,7 @@ void shared_story_dropped(struct shared *shared, uint32_t count, struct bytes wh
         shared_tell(shared, SHARED_DROPPED, BYTES_NONE);
     story->dropped += count;
     story->is_dropping = true;
-    story->why_size = clean(shared, why, story->why).size;
+    story->why_size = redis_words(&shared->config.redis, why, story->why).size;
     if (!uv_is_active((uv_handle_t *)&story->tick))
         uv_timer_start(&story->tick, shared_story_tick, TICK_MS, TICK_MS);
 }

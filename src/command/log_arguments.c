@@ -99,6 +99,11 @@ static void read_to(struct reading *reading, const char *name, const char *value
     reading->arguments.replay.url = value;
 }
 
+static void read_ca_file(struct reading *reading, const char *name, const char *value)
+{
+    reading->arguments.replay.ca_file = value;
+}
+
 static void read_speed(struct reading *reading, const char *name, const char *value)
 {
     double speed;
@@ -138,6 +143,7 @@ static const struct row rows[] = {
     {"fields", 0, true, LINES, read_fields},
     {"by", 0, true, IN(SUMMARY), read_by},
     {"to", 0, true, IN(REPLAY), read_to},
+    {"ca-file", 0, true, IN(REPLAY), read_ca_file},
     {"speed", 0, true, IN(REPLAY), read_speed},
     {"concurrency", 0, true, IN(REPLAY), read_concurrency},
     {"key", 0, true, FILTERED, read_key},

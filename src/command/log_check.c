@@ -1,162 +1,115 @@
 /*
- * One walk in the order of writing. What is missing is kept as a list of holes, mostly empty: a line that comes late
- * fills its place in one, and a line that tells of a loss excuses what of it is missing. What is left at the end of a
- * run is wrong.
+ * One walk in the order of writing. A line that tells of a loss excuses what of it is missing. What is missing at the
+ * end of a run is wrong.
  *
  * A line that tells of a loss has the number of the last line that was lost. Two of them may tell of the same numbers,
  * each of some lines there: so what they say is added up, and compared at the end of the run.
  *
- * Numbers begin again with each run, so they do not show that a run is there twice: its first line does, and ids do.
+ * Where lines name no run, numbers that begin again are another one; they do not show that a run is there twice: its
+ * first line does, and ids do.
  */
 #include "command/log_check.h"
 
 #include "base/alloc.h"
 #include "command/text_table.h"
 
-struct hole {
-    int64_t from, to;
+struct fault {
+    struct buffer text;
+    const struct log_run *run;
 };
 
 struct check {
-    struct buffer *out;
-    struct hole *holes;         /* of the present run, in order */
-    unsigned hole_count, hole_capacity;
-    int64_t first, last;        /* of the present run; last is 0 before its first line */
-    struct log_seen firsts, ids;        /* of runs; of requests */
-    bool again;                 /* the present run was there before */
-    uint64_t run_told, run_filled;      /* lines that are said to be dropped, and were really missing there */
-    uint64_t lines, runs, doubles, missing, dropped, late, wrong_counts, overflown;
-    uint64_t told;
+    struct log_runs runs;
+    struct log_seen firsts, ids;        /* of runs without a name; of requests */
+    bool again;                 /* the present one without a name was there before */
+    int64_t nameless_first;     /* number of the first line without a run, when there is one */
+    struct fault faults[LOG_CHECK_TOLD + 1], begins[LOG_CHECK_TOLD + 1];
+    unsigned fault_count, begin_count;
+    uint64_t all;               /* lines of any kind */
+    uint64_t lines, nameless, doubles, missing, dropped, late, wrong_counts, beyond;
 };
 
-static bool may_tell(struct check *check)
+/* --- what is told --- */
+
+/* A line of the list, without its end; one that is written to no avail, when there are enough. */
+static struct buffer *add_to(struct fault *list, unsigned *count, const struct log_run *run)
 {
-    if (check->told++ == LOG_CHECK_TOLD)
-        buffer_append_text(check->out, "... and more\n");
-    return check->told <= LOG_CHECK_TOLD;
+    struct fault *fault = &list[*count < LOG_CHECK_TOLD ? *count : LOG_CHECK_TOLD];
+
+    *count += *count <= LOG_CHECK_TOLD;
+    fault->text.size = 0;
+    fault->run = run;
+    return &fault->text;
 }
 
-/* --- holes --- */
-
-/* The first hole that ends at NUMBER or behind it. */
-static unsigned hole_at(const struct check *check, int64_t number)
+static struct buffer *tell(struct check *check, const struct log_run *run)
 {
-    unsigned from = 0, to = check->hole_count;
-
-    while (from < to) {
-        unsigned middle = from + (to - from) / 2;
-
-        if (check->holes[middle].to < number)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return from;
+    return add_to(check->faults, &check->fault_count, run);
 }
 
-static bool is_hole(const struct check *check, int64_t number)
+static void write_name(const struct fault *fault, const char *before, const char *behind, struct buffer *out)
 {
-    unsigned at = hole_at(check, number);
-
-    return at < check->hole_count && check->holes[at].from <= number;
-}
-
-static void insert(struct check *check, unsigned at, struct hole hole)
-{
-    if (check->hole_count == LOG_CHECK_HOLES) {
-        check->overflown += (uint64_t)(hole.to - hole.from + 1);
+    if (!fault->run || !fault->run->name.size)
         return;
-    }
-    if (check->hole_count == check->hole_capacity) {
-        check->hole_capacity = check->hole_capacity ? 2 * check->hole_capacity : 64;
-        check->holes = alloc_resize(check->holes, check->hole_capacity * sizeof(hole));
-    }
-    memmove(check->holes + at + 1, check->holes + at, (check->hole_count - at) * sizeof(hole));
-    check->holes[at] = hole;
-    check->hole_count++;
+    buffer_append_text(out, before);
+    table_name(out, fault->run->name);
+    buffer_append_text(out, behind);
 }
 
-static void erase(struct check *check, unsigned at)
+/* With NAMES, of the run: in front of what it does, or behind what is wrong in it. */
+static void write_list(const struct fault *list, unsigned count, bool names, bool in_front, struct buffer *out)
 {
-    check->hole_count--;
-    memmove(check->holes + at, check->holes + at + 1, (check->hole_count - at) * sizeof(*check->holes));
-}
-
-/* Numbers FROM to TO are no holes any more. Returns how many were. */
-static uint64_t fill(struct check *check, int64_t from, int64_t to)
-{
-    unsigned at = hole_at(check, from);
-    uint64_t filled = 0;
-
-    while (at < check->hole_count && check->holes[at].from <= to) {
-        struct hole hole = check->holes[at];
-        int64_t left = hole.from > from ? hole.from : from, right = hole.to < to ? hole.to : to;
-
-        filled += (uint64_t)(right - left + 1);
-        erase(check, at);
-        if (hole.from < left)
-            insert(check, at++, (struct hole){hole.from, left - 1});
-        if (hole.to > right)
-            insert(check, at++, (struct hole){right + 1, hole.to});
+    for (unsigned i = 0; i < count && i < LOG_CHECK_TOLD; i++) {
+        if (names && in_front)
+            write_name(&list[i], "run ", " ", out);
+        buffer_append(out, buffer_bytes(&list[i].text));
+        if (names && !in_front)
+            write_name(&list[i], " in run ", "", out);
+        buffer_append_char(out, '\n');
     }
-    return filled;
+    if (count > LOG_CHECK_TOLD)
+        buffer_append_text(out, "... and more\n");
 }
 
 /* --- runs --- */
 
-static void tell_hole(struct check *check, struct hole hole)
+static void tell_hole(struct check *check, const struct log_run *run, struct log_hole hole)
 {
-    check->missing += (uint64_t)(hole.to - hole.from + 1);
-    if (!may_tell(check))
-        return;
+    struct buffer *text = tell(check, run);
+
     if (hole.from == hole.to)
-        buffer_printf(check->out, "number %lld is missing\n", (long long)hole.from);
+        buffer_printf(text, "number %lld is missing", (long long)hole.from);
     else
-        buffer_printf(check->out, "numbers %lld to %lld are missing\n", (long long)hole.from, (long long)hole.to);
+        buffer_printf(text, "numbers %lld to %lld are missing", (long long)hole.from, (long long)hole.to);
 }
 
-static void end_run(struct check *check)
+static void end_run(struct check *check, struct log_run *run)
 {
-    for (unsigned i = 0; i < check->hole_count; i++)
-        tell_hole(check, check->holes[i]);
-    if (check->run_told != check->run_filled && may_tell(check))
-        buffer_printf(check->out, "%llu line%s said to be dropped where %llu %s missing\n",
-                      (unsigned long long)check->run_told, check->run_told == 1 ? " is" : "s are",
-                      (unsigned long long)check->run_filled, check->run_filled == 1 ? "is" : "are");
-    check->wrong_counts += check->run_told != check->run_filled;
-    check->missing += check->overflown;
-    check->run_told = check->run_filled = check->overflown = 0;
-    check->hole_count = 0;
-    check->last = 0;
-}
-
-/* The one whose first number is NUMBER. Only the log's first run may begin later than with 1: the older files of the
- * others are there. */
-static void begin_run(struct check *check, int64_t number)
-{
-    end_run(check);
-    if (check->runs++ == 0)
-        check->first = number;
-    else if (number > 1)
-        insert(check, 0, (struct hole){1, number - 1});
-    check->last = number - 1;
+    for (unsigned i = 0; i < run->hole_count; i++)
+        tell_hole(check, run, run->holes[i]);
+    if (run->told != run->filled)
+        buffer_printf(tell(check, run), "%llu line%s said to be dropped where %llu %s missing",
+                      (unsigned long long)run->told, run->told == 1 ? " is" : "s are",
+                      (unsigned long long)run->filled, run->filled == 1 ? "is" : "are");
+    check->wrong_counts += run->told != run->filled;
+    check->missing += log_run_forget(&check->runs, run, INT64_MAX);
+    run->told = run->filled = 0;
 }
 
 static void tell_line(struct check *check, const char *what, struct log_line *line)
 {
     struct bytes id = log_line_text(line, LOG_id);
+    struct buffer *text = tell(check, NULL);
 
-    if (!may_tell(check))
-        return;
-    buffer_append_text(check->out, what);
+    buffer_append_text(text, what);
     if (id.size)
-        table_name(check->out, id);
+        table_name(text, id);
     else
-        buffer_printf(check->out, "number %lld", (long long)line->seq);
-    buffer_append_text(check->out, " is there twice\n");
+        buffer_printf(text, "number %lld", (long long)line->seq);
+    buffer_append_text(text, " is there twice");
 }
 
-/* LINE is the first of a run. A number alone does not tell one from another. */
+/* LINE is the first of a run without a name. A number alone does not tell one from another. */
 static void look_at_first(struct check *check, struct log_line *line)
 {
     struct bytes id = log_line_text(line, LOG_id), time = log_line_text(line, LOG_time);
@@ -168,11 +121,73 @@ static void look_at_first(struct check *check, struct log_line *line)
         tell_line(check, "the run that begins with ", line);
 }
 
+/* Of those without a name only the log's first one may begin later than with 1: the older files of the others are
+ * there. Of those with a name that is known at the end: see end_named(). True: it was there before. */
+static bool begin_run(struct check *check, struct log_run *run, int64_t number, struct log_line *line)
+{
+    end_run(check, run);
+    run->first_line = check->all;
+    if (run->name.size) {
+        log_run_begin(&check->runs, run, number, true);
+        return false;
+    }
+    if (check->nameless++ == 0)
+        check->nameless_first = number;
+    log_run_begin(&check->runs, run, number, check->nameless > 1);
+    look_at_first(check, line);
+    return check->again;
+}
+
+static void tell_beginning(struct check *check, const struct log_run *run, int64_t number)
+{
+    if (number > 1)
+        buffer_printf(add_to(check->begins, &check->begin_count, run),
+                      "begins with number %lld: earlier files are not here", (long long)number);
+}
+
+/* It may have been there before the log begins when it comes first, or when another one that came before it goes on
+ * after its first line: gateways that write one log at the same time. Else it follows on others, and what it began with
+ * is missing. */
+static void end_named(struct check *check, struct log_run *run, bool may_be_older)
+{
+    if (may_be_older && run->hole_count && run->holes[0].from == 1) {
+        int64_t before = run->holes[0].to;
+
+        tell_beginning(check, run, before + 1);
+        check->missing += log_run_forget(&check->runs, run, before) - (uint64_t)before;
+    }
+    end_run(check, run);
+}
+
+static void end_runs(struct check *check)
+{
+    uint64_t last_line = 0;
+
+    for (unsigned i = 0; i < check->runs.count; i++) {
+        struct log_run *run = check->runs.list[i];
+
+        if (run->name.size) {
+            end_named(check, run, i == 0 || last_line > run->first_line);
+        } else {
+            tell_beginning(check, run, check->nameless_first);
+            end_run(check, run);
+        }
+        last_line = last_line > run->last_line ? last_line : run->last_line;
+    }
+}
+
 /* --- lines --- */
 
-static bool begins_run(const struct check *check, int64_t number)
+static struct log_run *run_of(struct check *check, struct log_line *line)
 {
-    return check->runs == 0 || (number == 1 && check->last > 0 && !is_hole(check, 1));
+    struct log_run *run = log_runs_of(&check->runs, line);
+
+    check->all++;
+    if (run)
+        run->last_line = check->all;
+    else
+        check->beyond++;
+    return run;
 }
 
 static bool id_seen(struct check *check, struct log_line *line)
@@ -184,29 +199,24 @@ static bool id_seen(struct check *check, struct log_line *line)
 
 static void take_request(struct check *check, struct log_line *line)
 {
-    bool seen = id_seen(check, line);
+    struct log_run *run = run_of(check, line);
+    bool seen = id_seen(check, line), later;
     int64_t number = line->seq;
 
     check->lines++;
-    if (begins_run(check, number)) {
-        begin_run(check, number);
-        look_at_first(check, line);
-        seen = seen || check->again;
-    }
-    if (number > check->last + 1)
-        insert(check, check->hole_count, (struct hole){check->last + 1, number - 1});
-    if (number > check->last) {
-        check->last = number;
-    } else if (fill(check, number, number)) {
-        check->late++;
-    } else {
+    if (!run)
+        return;
+    if (log_run_begins(run, number) && begin_run(check, run, number, line))
+        seen = true;
+    later = number > run->last;
+    if (log_run_add(&check->runs, run, number, number) == 0) {
         check->doubles++;
-        if (may_tell(check))
-            buffer_printf(check->out, "number %lld is there twice\n", (long long)number);
+        buffer_printf(tell(check, run), "number %lld is there twice", (long long)number);
         return;
     }
+    check->late += !later;
     check->doubles += seen;
-    if (seen && !check->again)
+    if (seen && (run->name.size || !check->again))
         tell_line(check, "", line);
 }
 
@@ -214,30 +224,26 @@ static void take_loss(struct check *check, struct log_line *line)
 {
     int64_t first = log_line_number(line, LOG_first, 1), last = log_line_number(line, LOG_last, 1);
     uint64_t told = (uint64_t)log_line_number(line, LOG_dropped, 0), filled;
+    struct log_run *run = run_of(check, line);
+    bool may_be_older;
 
-    if (begins_run(check, first)) {
-        begin_run(check, first);
-        look_at_first(check, line);
-        check->doubles += check->again;
-    }
-    if (first > check->last + 1)
-        insert(check, check->hole_count, (struct hole){check->last + 1, first - 1});
-    filled = fill(check, first, last);
-    if (last > check->last) {
-        int64_t from = first > check->last + 1 ? first : check->last + 1;
-
-        filled += (uint64_t)(last - from + 1);
-        check->last = last;
-    }
+    if (!run)
+        return;
+    if (log_run_begins(run, first))
+        check->doubles += begin_run(check, run, first, line);
+    filled = log_run_add(&check->runs, run, first, last);
     check->dropped += told;
     /* Of what was lost before the log begins nothing is known here. */
-    check->run_told += check->runs == 1 && first < check->first ? filled : told;
-    check->run_filled += filled;
+    may_be_older = run->name.size || check->nameless == 1;
+    run->told += may_be_older && first < run->first ? filled : told;
+    run->filled += filled;
 }
 
-static bool has_none(const struct check *check, const struct log_files *files)
+/* --- the whole --- */
+
+static uint64_t count_runs(const struct check *check)
 {
-    return check->runs == 0 && files->broken == 0;
+    return check->runs.count - (check->nameless > 0) + check->nameless;
 }
 
 static void conclude(const struct check *check, const struct log_files *files, struct buffer *out)
@@ -247,17 +253,19 @@ static void conclude(const struct check *check, const struct log_files *files, s
         const char *one, *more;
     } rows[] = {
         {check->lines, "line", "lines"},
-        {check->runs, "run of the gateway", "runs of the gateway"},
+        {count_runs(check), "run of the gateway", "runs of the gateway"},
         {check->dropped, "dropped, as the log tells", NULL},
         {check->late, "out of order", NULL},
         {check->missing, "MISSING", NULL},
         {check->doubles, "TWICE", NULL},
         {check->wrong_counts, "run with WRONG COUNTS of dropped lines", "runs with WRONG COUNTS of dropped lines"},
+        {check->beyond, "NOT CHECKED, of too many runs", NULL},
         {files->broken, "UNREADABLE", NULL},
         {files->damaged, "file that could NOT BE READ to its end", "files that could NOT BE READ to their end"},
     };
-    bool none = has_none(check, files);
+    bool several = count_runs(check) > 1, none = count_runs(check) == 0 && files->broken == 0;
 
+    write_list(check->faults, check->fault_count, several, false, out);
     if (none)
         buffer_append_text(out, "no lines\n");
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -266,13 +274,29 @@ static void conclude(const struct check *check, const struct log_files *files, s
         table_count(out, rows[i].count);
         buffer_printf(out, " %s\n", rows[i].count == 1 || !rows[i].more ? rows[i].one : rows[i].more);
     }
-    if (check->runs && check->first > 1)
-        buffer_printf(out, "begins with number %lld: earlier files are not here\n", (long long)check->first);
+    write_list(check->begins, check->begin_count, several, true, out);
+}
+
+static bool is_good(const struct check *check, const struct log_files *files)
+{
+    return check->missing == 0 && check->doubles == 0 && check->wrong_counts == 0 && check->beyond == 0 &&
+           files->broken == 0 && files->damaged == 0;
+}
+
+static void check_deinit(struct check *check)
+{
+    for (unsigned i = 0; i <= LOG_CHECK_TOLD; i++) {
+        buffer_deinit(&check->faults[i].text);
+        buffer_deinit(&check->begins[i].text);
+    }
+    log_seen_deinit(&check->firsts);
+    log_seen_deinit(&check->ids);
+    log_runs_deinit(&check->runs);
 }
 
 bool log_check(struct log_files *files, struct buffer *out)
 {
-    struct check check = {.out = out};
+    struct check check = {0};
     struct log_line line;
     bool good;
 
@@ -282,18 +306,15 @@ bool log_check(struct log_files *files, struct buffer *out)
             take_request(&check, &line);
         else if (line.kind == LOG_LOSS)
             take_loss(&check, &line);
-        else if (may_tell(&check))
-            buffer_printf(out, "%s: a line cannot be read\n", log_reader_path(files->readers[files->at]));
+        else
+            buffer_printf(tell(&check, NULL), "%s: a line cannot be read", log_reader_path(files->readers[files->at]));
     }
-    end_run(&check);
-    good = check.missing == 0 && check.doubles == 0 && check.wrong_counts == 0 && files->broken == 0 &&
-           files->damaged == 0;
+    end_runs(&check);
     conclude(&check, files, out);
-    if (good && !has_none(&check, files))
+    good = is_good(&check, files);
+    if (good && count_runs(&check))
         buffer_append_text(out, "unbroken\n");
     log_line_deinit(&line);
-    log_seen_deinit(&check.firsts);
-    log_seen_deinit(&check.ids);
-    alloc_free(check.holes);
+    check_deinit(&check);
     return good;
 }

@@ -10,7 +10,6 @@
 #include "record/record.h"
 #include "command/text_table.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -22,16 +21,18 @@ static const char help[] =
     "       embergate log show [--json | --fields A,B] [FILTER...] FILE...\n"
     "       embergate log summary [--by WHAT] [--json] [FILTER...] FILE...\n"
     "       embergate log check FILE...\n"
-    "       embergate log replay --to URL [--speed X] [--concurrency N] [--key KEY]\n"
-    "                            [FILTER...] FILE...\n"
+    "       embergate log replay --to URL [--ca-file FILE] [--speed X] [--concurrency N]\n"
+    "                            [--key KEY] [FILTER...] FILE...\n"
     "       embergate log fields\n"
     "\n"
     "Reads request logs: plain or compressed by gzip, several files in the order in\n"
-    "which they were written, - is stdin.\n"
+    "which they were written, - is stdin. What is written to them meanwhile is not\n"
+    "read, but by tail -f.\n"
     "\n"
     "  tail               the last lines\n"
     "      -n N           so many of them; 10\n"
-    "      -f             and those that come, also after the file was rotated\n"
+    "      -f             and those that come, also after the file was rotated; lines\n"
+    "                     that are missing are told on stderr\n"
     "  show               all of them\n"
     "      --json         as they stand in the log\n"
     "      --fields A,B   these fields, separated by tabs\n"
@@ -40,10 +41,14 @@ static const char help[] =
     "                     percentiles of the times\n"
     "      --by WHAT      model (else this), key, team, backend, status, cache or none\n"
     "      --json         for programs\n"
-    "  check              is every line there, once? Exit status 1 if not\n"
+    "  check              is every line there, once, of each run of a gateway? Exit\n"
+    "                     status 1 if not\n"
     "  replay             send requests whose bodies were kept (log.bodies: full) again,\n"
-    "                     and compare the answers. Exit status 0 if all are the same\n"
-    "      --to URL       a gateway or a server: http://HOST:PORT or unix:/PATH\n"
+    "                     and compare the answers. Sent are those that the files hold\n"
+    "                     when it begins, also when they grow by it. Exit status 0 if\n"
+    "                     all are the same\n"
+    "      --to URL       a gateway or a server: http[s]://HOST:PORT or unix:/PATH\n"
+    "      --ca-file FILE who may sign its certificate, in PEM; else the system's\n"
     "      --speed X      X times as fast as they came; 0: as fast as can be; 1\n"
     "      --concurrency N at most so many at once; 16\n"
     "      --key KEY      what to show there; else $EMBERGATE_KEY\n"
@@ -57,13 +62,6 @@ static const char help[] =
     "  --since, --until   2026-11-23T07:45:00Z, or so long ago: 15m, 2h, 1d\n"
     "\n"
     "  -h, --help         print this, and exit\n";
-
-static volatile int stopped;
-
-static void on_interrupt(int number)
-{
-    stopped = 1;
-}
 
 static struct log_form_spec form_of(const struct log_arguments *arguments)
 {
@@ -80,19 +78,6 @@ static struct log_form_spec form_of(const struct log_arguments *arguments)
         spec.width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 ? window.ws_col : 0;
     }
     return spec;
-}
-
-static void tail(const struct log_arguments *arguments, struct log_files *files, struct log_out *out)
-{
-    struct log_form_spec spec = form_of(arguments);
-
-    if (arguments->follow) {
-        struct sigaction action = {.sa_handler = on_interrupt};
-
-        stopped = 0;
-        sigaction(SIGINT, &action, NULL);
-    }
-    log_tail(files, &arguments->query, &spec, arguments->lines, arguments->follow, &stopped, out);
 }
 
 static void tell_broken(uint64_t broken, struct buffer *notes)
@@ -122,7 +107,7 @@ static bool work(const struct log_arguments *arguments, struct log_files *files,
 
     switch (arguments->verb) {
     case LOG_VERB_TAIL:
-        tail(arguments, files, out);
+        log_tail(files, &arguments->query, &spec, arguments->lines, arguments->follow, out);
         tell_broken(files->broken, notes);
         break;
     case LOG_VERB_SHOW:

@@ -1,11 +1,14 @@
 /*
- * A line is written when its request ends. So the end of a file's first request tells where the file belongs, unless
- * two were begun within a moment, for lines of several workers are a little out of order: then its number does.
+ * What a gateway closed says in its name when. Of other files the first line tells where they belong, which was written
+ * when its request ended; unless two were begun within a moment, for lines of several workers are a little out of
+ * order: then its number does, where both are of one run.
  */
 #include "command/log_files.h"
 
 #include "base/alloc.h"
 #include "command/log_paths.h"
+#include "command/log_rotated.h"
+#include "command/log_seen.h"
 
 #include <errno.h>
 
@@ -13,21 +16,25 @@
 
 struct place {
     struct log_reader *reader;
+    struct bytes path, stamp;   /* what it was called when it was written, and when it was closed */
     int64_t ended_us, seq;      /* of its first line; -1: not known */
+    uint64_t run;               /* a hash of it */
 };
 
 static struct place place_of(struct log_reader *reader, struct log_line *line)
 {
-    struct place place = {reader, -1, -1};
+    struct place place = {.reader = reader, .ended_us = -1, .seq = -1};
     uint64_t took = 0;
     struct bytes text;
 
+    place.stamp = log_rotated_stamp(bytes_of(log_reader_path(reader)), &place.path);
     if (!log_reader_peek(reader, &text))
         return place;
     log_line_read(line, text);
     if (line->kind == LOG_BROKEN)
         return place;
     place.seq = line->seq;
+    place.run = log_seen_hash(LOG_SEEN_HASH, log_line_text(line, LOG_run));
     if (log_line_time(line, &place.ended_us) && log_line_us(line, LOG_total_ms, &took))
         place.ended_us += (int64_t)took;
     return place;
@@ -37,11 +44,14 @@ static bool comes_before(const struct place *a, const struct place *b)
 {
     int64_t apart = a->ended_us - b->ended_us;
 
+    /* The one that was not closed is the last. */
+    if (bytes_equal(a->path, b->path) && !bytes_equal(a->stamp, b->stamp))
+        return !b->stamp.size || (a->stamp.size && memcmp(a->stamp.data, b->stamp.data, a->stamp.size) < 0);
     if (a->seq < 0 || b->seq < 0)
         return false;
     if (a->ended_us >= 0 && b->ended_us >= 0 && (apart > MOMENT_US || apart < -MOMENT_US))
         return apart < 0;
-    return a->seq < b->seq;
+    return a->run == b->run ? a->seq < b->seq : a->ended_us >= 0 && b->ended_us >= 0 && apart < 0;
 }
 
 /* They are few, and of equal ones the first named stays first. */
@@ -74,6 +84,9 @@ int log_files_open(struct log_files *files, char *const *paths, unsigned count, 
     }
     if (files->count > 1)
         sort(files);
+    /* The last one first: what stands in it was written after what stands in the others. */
+    for (unsigned i = files->count; i-- > 0;)
+        log_reader_bound(files->readers[i]);
     return 0;
 }
 

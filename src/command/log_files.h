@@ -15,8 +15,9 @@ struct log_files {
     struct buffer *errors;      /* lines of these */
 };
 
-/* What a gateway that compresses meanwhile makes of PATHS is found, and nothing read twice for it (see log_paths.h). 0,
- * or -EIO with lines in ERRORS: one cannot be opened. ERRORS lives as long as FILES. */
+/* What a gateway that compresses meanwhile makes of PATHS is found, and nothing read twice for it (see log_paths.h).
+ * What is written from now on is not read, unless a file is followed. 0, or -EIO with lines in ERRORS: one cannot be
+ * opened. ERRORS lives as long as FILES. */
 int log_files_open(struct log_files *files, char *const *paths, unsigned count, struct buffer *errors);
 void log_files_close(struct log_files *files);
 

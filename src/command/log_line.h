@@ -10,7 +10,7 @@
 
 /* The members that the command itself looks at. */
 #define LOG_FIELDS(X)                                                                                        \
-    X(seq) X(event) X(dropped) X(first) X(last)                                                              \
+    X(seq) X(run) X(event) X(dropped) X(first) X(last)                                                       \
     X(time) X(id) X(client_id) X(trace_id) X(key) X(team) X(path) X(method) X(model) X(stream) X(backend)    \
     X(cache) X(status) X(outcome) X(reason) X(prompt_tokens) X(completion_tokens) X(cost) X(total_ms)        \
     X(ttft_ms) X(request_cut) X(answer_cut) X(request) X(answer)
@@ -36,7 +36,7 @@ struct log_line {
     struct arena arena;         /* of decoded strings */
     enum log_kind kind;
     struct bytes text;
-    int64_t seq;                /* unless broken */
+    int64_t seq;                /* unless broken; unique in its run of a gateway (see log_runs.h) */
     const struct json_node *values[LOG_FIELD_COUNT];    /* NULL: it is not there */
 };
 

@@ -5,15 +5,23 @@
 #include "command/log_read.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "command/log_line.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #define CHUNK (256u << 10)
+/* Enough of two files to tell them apart: their first lines have a time and an id. */
+#define SAME_BYTES 4096
+/* A line that is being written is waited for so often. */
+#define JUST_NOW_MS 100
+#define REST_TRIES 10
+#define REST_NS 1000000
 #define GZIP_WINDOW (15 + 16) /* zlib's way to say: gzip, of any window */
 
 struct log_reader {
@@ -25,6 +33,7 @@ struct log_reader {
     bool ended, told_damage;
     int error;                  /* of reading, to be told */
     uint64_t position;          /* bytes of the file that were read */
+    uint64_t most;              /* no line that begins here or behind is read */
 
     struct buffer text;         /* taken, then waiting lines */
     size_t taken, searched;     /* up to here; no newline before `searched` beyond `taken` */
@@ -54,6 +63,7 @@ struct log_reader *log_reader_open(const char *path, struct buffer *errors)
     reader->path = alloc_text(path);
     reader->descriptor = descriptor;
     reader->is_file = S_ISREG(about.st_mode) && !is_stdin;
+    reader->most = UINT64_MAX;
     return reader;
 }
 
@@ -196,6 +206,36 @@ static int take_line(struct log_reader *reader, size_t at, struct bytes *ret)
     return 0;
 }
 
+/* Where the next line begins. */
+static uint64_t place(const struct log_reader *reader)
+{
+    return reader->position - (reader->text.size - reader->taken);
+}
+
+/* Half a line at the end of a file that was written to just now: the other half may be on its way. */
+static bool wait_for_rest(struct log_reader *reader)
+{
+    const struct timespec pause = {.tv_nsec = REST_NS};
+    struct stat about;
+    uint64_t written_ms;
+
+    if (reader->follow || reader->zipped || !reader->is_file || reader->error || reader->text.size == reader->taken)
+        return false;
+    for (unsigned i = 0; i < REST_TRIES; i++) {
+        if (fstat(reader->descriptor, &about) < 0)
+            return false;
+        if ((uint64_t)about.st_size > reader->position) {
+            reader->ended = false;
+            return true;
+        }
+        written_ms = (uint64_t)about.st_mtim.tv_sec * 1000 + (uint64_t)about.st_mtim.tv_nsec / 1000000;
+        if (clock_wall_ms() > written_ms + JUST_NOW_MS)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 /* What no newline follows, at the end. */
 static int take_rest(struct log_reader *reader, struct bytes *ret)
 {
@@ -213,6 +253,8 @@ int log_reader_next(struct log_reader *reader, struct bytes *ret)
 {
     int r;
 
+    if (!reader->zipped && place(reader) >= reader->most)
+        return LOG_READ_END;
     for (;;) {
         size_t size = reader->text.size - reader->searched;
         const char *newline = size ? memchr(reader->text.data + reader->searched, '\n', size) : NULL;
@@ -224,7 +266,7 @@ int log_reader_next(struct log_reader *reader, struct bytes *ret)
             reader->passing = true;
         if (reader->passing)
             reader->taken = reader->searched;
-        if (!fill(reader))
+        if (!fill(reader) && !wait_for_rest(reader))
             break;
     }
     r = take_rest(reader, ret);
@@ -272,11 +314,11 @@ bool log_reader_skip(struct log_reader *reader, uint64_t bytes)
     struct stat about;
     uint64_t to;
 
-    if (!reader->is_file || fstat(reader->descriptor, &about) < 0 || (uint64_t)about.st_size <= bytes)
+    if (!reader->is_file || fstat(reader->descriptor, &about) < 0)
         return false;
     look_at_beginning(reader);
-    to = (uint64_t)about.st_size - bytes - 1;
-    if (reader->zipped || !go_to(reader, to))
+    to = (uint64_t)about.st_size < reader->most ? (uint64_t)about.st_size : reader->most;
+    if (to <= bytes || reader->zipped || !go_to(reader, to - bytes - 1))
         return false;
     reader->begun = reader->skipped = true;
     /* The byte before: a newline there, and the line behind it is whole. */
@@ -312,35 +354,31 @@ bool log_reader_is_at_path(const struct log_reader *reader)
            ours.st_dev == there.st_dev;
 }
 
+void log_reader_bound(struct log_reader *reader)
+{
+    struct stat about;
+    off_t at = reader->is_file ? 0 : lseek(reader->descriptor, 0, SEEK_CUR);
+
+    /* Of a file that is standard input somebody else may have read a part. */
+    if (at < 0 || fstat(reader->descriptor, &about) < 0 || !S_ISREG(about.st_mode))
+        return;
+    at -= reader->is_file ? 0 : (off_t)reader->position;
+    reader->most = about.st_size > at ? (uint64_t)(about.st_size - at) : 0;
+}
+
 bool log_reader_follow(struct log_reader *reader)
 {
     look_at_beginning(reader);
     reader->follow = reader->is_file && !reader->zipped;
+    if (reader->follow)
+        reader->most = UINT64_MAX;
     return reader->follow;
-}
-
-/* The file that has PATH now, if it is another one. */
-static int open_successor(const struct log_reader *reader)
-{
-    struct stat ours, theirs;
-    int descriptor;
-
-    if (fstat(reader->descriptor, &ours) < 0)
-        return -1;
-    descriptor = open(reader->path, O_RDONLY | O_CLOEXEC);
-    if (descriptor >= 0 && (fstat(descriptor, &theirs) < 0 || !S_ISREG(theirs.st_mode) ||
-                            (theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev))) {
-        close(descriptor);
-        descriptor = -1;
-    }
-    return descriptor;
 }
 
 bool log_reader_again(struct log_reader *reader)
 {
-    uint64_t whole = reader->position - (reader->text.size - reader->taken);
+    uint64_t whole = place(reader);
     struct stat about;
-    int successor;
 
     if (fstat(reader->descriptor, &about) < 0)
         return false;
@@ -348,17 +386,23 @@ bool log_reader_again(struct log_reader *reader)
     if ((uint64_t)about.st_size < reader->position)
         return go_to(reader, (uint64_t)about.st_size < whole ? 0 : whole);
     reader->ended = false;
-    if ((uint64_t)about.st_size > reader->position)
-        return true;
-    successor = open_successor(reader);
-    if (successor < 0)
+    return (uint64_t)about.st_size > reader->position || reader->searched < reader->text.size;
+}
+
+bool log_reader_is_same(const struct log_reader *reader, struct log_reader *other)
+{
+    char begin[SAME_BYTES];
+    struct stat ours, theirs;
+    size_t size;
+
+    if (fstat(reader->descriptor, &ours) < 0 || fstat(other->descriptor, &theirs) < 0)
         return false;
-    /* Between the two looks the old one may have been written to for the last time. */
-    if (fstat(reader->descriptor, &about) == 0 && (uint64_t)about.st_size > reader->position) {
-        close(successor);
+    if (ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev)
         return true;
-    }
-    close(reader->descriptor);
-    reader->descriptor = successor;
-    return go_to(reader, 0);
+    while (other->text.size < SAME_BYTES && fill(other))
+        ;
+    size = other->text.size < SAME_BYTES ? other->text.size : SAME_BYTES;
+    if (size == 0)
+        return ours.st_size == 0 && !other->error && !other->damaged;
+    return pread(reader->descriptor, begin, size, 0) == (ssize_t)size && memcmp(begin, other->text.data, size) == 0;
 }

@@ -40,8 +40,16 @@ bool log_reader_restart(struct log_reader *reader);
 /* What is at its path is what is read. */
 bool log_reader_is_at_path(const struct log_reader *reader);
 
+/* What it holds now is all that is read of it, a line that is being written now to its end: or reading what is written
+ * meanwhile might never end. A compressed file does not grow, and of a pipe nothing is known. */
+void log_reader_bound(struct log_reader *reader);
+
 /* From now on more may come at the end of the file. False: it is compressed, or no file. */
 bool log_reader_follow(struct log_reader *reader);
-/* After LOG_READ_END of a followed file: look again. When another file has taken its path, that one is read from its
- * beginning; when it was cut short, it is. True: there may be lines. */
+/* After LOG_READ_END of a followed file: look again. When it was cut short, it is read from its beginning. True: there
+ * may be lines. */
 bool log_reader_again(struct log_reader *reader);
+
+/* Both are one file, or OTHER, of which nothing was read yet, begins with what READER's file does: as a compressed copy
+ * of it. */
+bool log_reader_is_same(const struct log_reader *reader, struct log_reader *other);

@@ -1,6 +1,9 @@
 /*
  * One loop: requests that are due go out, up to as many at once as may be; between them the loop turns. All is decided
  * in the turn, nothing in the callbacks, which only note what came.
+ *
+ * A timer may end before the loop waits for the sockets, in the same turn: then nothing would wake it. So whatever a
+ * turn waits for says uv_stop(), and the loop does not wait any more.
  */
 #include "command/log_replay.h"
 
@@ -11,7 +14,9 @@
 #include "command/log_replay_job.h"
 #include "command/text_table.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <unistd.h>
 
 /* What is read ahead, so that requests go out in the order in which they began. */
 #define AHEAD 4096
@@ -102,8 +107,10 @@ static void go_out(struct log_job *job, bool fresh);
 static void on_done(void *data, int result, const char *reason)
 {
     struct log_job *job = data;
+    struct replay *replay = job->replay;
     struct buffer why;
 
+    uv_stop(&replay->loop);
     job->transfer = NULL;
     if (result == TRANSFER_E_STALE && !job->again) {
         job->again = true;
@@ -117,9 +124,9 @@ static void on_done(void *data, int result, const char *reason)
     else
         log_reply_end(&job->reply, &why);
     if (why.size)
-        fail(job->replay, job, buffer_bytes(&why));
+        fail(replay, job, buffer_bytes(&why));
     else
-        compare(job->replay, job);
+        compare(replay, job);
     buffer_deinit(&why);
     end(job);
 }
@@ -199,6 +206,7 @@ static uint64_t due_us(const struct replay *replay, const struct log_job *job)
 
 static void on_timer(uv_timer_t *timer)
 {
+    uv_stop(timer->loop);
 }
 
 /* What is due goes out. Returns the milliseconds until there is more to do. */
@@ -239,6 +247,7 @@ static bool turn(struct replay *replay)
         return false;
     if (!full)
         wait_ms = 0;
+    uv_update_time(&replay->loop);
     uv_timer_start(&replay->timer, on_timer, wait_ms, 0);
     uv_run(&replay->loop, UV_RUN_ONCE);
     cut(replay, LOG_REPLAY_LIMIT_MS, BYTES("no end within ten minutes"));
@@ -288,13 +297,15 @@ static bool resolve(struct replay *replay, struct bytes host, struct buffer *err
 {
     struct arena arena = {0};
     uv_getaddrinfo_t lookup;
+    const struct addrinfo *chosen;
     char address[64];
     int r;
 
     r = uv_getaddrinfo(&replay->loop, &lookup, NULL, arena_copy(&arena, host).data, NULL, NULL);
     arena_deinit(&arena);
+    chosen = r == 0 ? resolve_choose(lookup.addrinfo) : NULL;
     if (r == 0)
-        r = uv_ip_name(lookup.addrinfo->ai_addr, address, sizeof(address));
+        r = chosen ? uv_ip_name(chosen->ai_addr, address, sizeof(address)) : UV_EAI_ADDRFAMILY;
     if (r == 0)
         transfer_target_resolved(replay->target, address);
     else
@@ -314,9 +325,17 @@ static bool aim(struct replay *replay, struct arena *arena, struct buffer *error
         buffer_printf(errors, "--to: %s\n", wrong);
         return false;
     }
+    if (replay->spec->ca_file && !place.tls) {
+        buffer_append_text(errors, "--ca-file is only for a URL with https\n");
+        return false;
+    }
+    if (replay->spec->ca_file && access(replay->spec->ca_file, R_OK) < 0) {
+        buffer_printf(errors, "--ca-file: %s cannot be read: %s\n", replay->spec->ca_file, strerror(errno));
+        return false;
+    }
     spec = (struct transfer_target_spec){.tls = place.tls, .host = place.host, .port = place.port,
                                          .unix_path = place.unix_path, .api_key = bytes_of(replay->spec->key),
-                                         .connect_ms = CONNECT_MS};
+                                         .ca_file = bytes_of(replay->spec->ca_file), .connect_ms = CONNECT_MS};
     replay->root = place.root;
     replay->target = transfer_target_new(replay->transfers, &spec);
     if (!replay->target) {

@@ -18,9 +18,11 @@ struct log_replay_spec {
     double speed;               /* times the recorded one; 0: as fast as CONCURRENCY allows */
     unsigned concurrency;
     const char *key;            /* NULL: none is sent */
+    const char *ca_file;        /* NULL: the system's */
 };
 
-/* A line in OUT for each answer that differs and each request that failed, then a summary. True: at least one was
- * compared, and all say the same. False with lines in ERRORS: nothing could be sent there. */
+/* What FILES held when they were opened is sent: what a gateway adds to them meanwhile, perhaps because it is asked
+ * again, is not. A line in OUT for each answer that differs and each request that failed, then a summary. True: at
+ * least one was compared, and all say the same. False with lines in ERRORS: nothing could be sent there. */
 bool log_replay(struct log_files *files, const struct log_query *query, const struct log_replay_spec *spec,
                 struct log_out *out, struct buffer *errors);

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 
 #include <dirent.h>
+#include <stdlib.h>
 
 void log_rotated_deinit(struct log_rotated *rotated)
 {
@@ -20,18 +21,38 @@ static bool is_digit(char byte)
     return byte >= '0' && byte <= '9';
 }
 
-struct bytes log_rotated_name(struct bytes name, struct bytes like)
+static struct bytes without_packing(struct bytes name)
 {
     if (bytes_end_with(name, BYTES(".part")))
         name.size -= strlen(".part");
     if (bytes_end_with(name, BYTES(".gz")))
         name.size -= strlen(".gz");
+    return name;
+}
+
+struct bytes log_rotated_name(struct bytes name, struct bytes like)
+{
+    name = without_packing(name);
     if (name.size != like.size)
         return BYTES_NONE;
     for (size_t i = 0; i < name.size; i++)
         if (name.data[i] != like.data[i] && (!is_digit(name.data[i]) || !is_digit(like.data[i])))
             return BYTES_NONE;
     return name;
+}
+
+struct bytes log_rotated_stamp(struct bytes name, struct bytes *ret_path)
+{
+    static const struct bytes form = {".00000000-000000.000", 20};
+    struct bytes plain = without_packing(name), stamp;
+
+    *ret_path = name;
+    if (plain.size <= form.size)
+        return BYTES_NONE;
+    stamp = log_rotated_name(bytes_skip(plain, plain.size - form.size), form);
+    if (stamp.size)
+        *ret_path = (struct bytes){name.data, plain.size - form.size};
+    return stamp;
 }
 
 static void add(struct log_rotated *rotated, struct bytes name)
@@ -46,6 +67,11 @@ static void add(struct log_rotated *rotated, struct bytes name)
     rotated->names[rotated->count] = alloc_bytes(name.size + 1);
     memcpy(rotated->names[rotated->count], name.data, name.size);
     rotated->names[rotated->count++][name.size] = '\0';
+}
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 void log_rotated_look(struct log_rotated *rotated, const char *path, struct bytes newest)
@@ -69,5 +95,7 @@ void log_rotated_look(struct log_rotated *rotated, const char *path, struct byte
     }
     if (directory)
         closedir(directory);
+    if (rotated->count)
+        qsort(rotated->names, rotated->count, sizeof(*rotated->names), compare);
     buffer_deinit(&text);
 }

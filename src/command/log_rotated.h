@@ -15,5 +15,8 @@ void log_rotated_deinit(struct log_rotated *rotated);
 /* NAME without what compressing adds; none when it has not the form of LIKE, which is such a name. */
 struct bytes log_rotated_name(struct bytes name, struct bytes like);
 
-/* Add those of PATH that are later than NEWEST, the name of one. */
+/* What tells when NAME was closed; none when it has no such form. *RET_PATH is what it was called before, or NAME. */
+struct bytes log_rotated_stamp(struct bytes name, struct bytes *ret_path);
+
+/* Add those of PATH that are later than NEWEST, the name of one, in order. */
 void log_rotated_look(struct log_rotated *rotated, const char *path, struct bytes newest);

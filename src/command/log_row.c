@@ -13,7 +13,7 @@
 
 bool log_row_field_known(struct bytes name)
 {
-    static const char *const ours[] = {"seq", "event", "dropped", "first", "last"};
+    static const char *const ours[] = {"seq", "run", "event", "dropped", "first", "last"};
 
     for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
         if (bytes_equal(name, bytes_of(ours[i])))

@@ -2,12 +2,16 @@
  * The last lines of a large log stand in the end of its last file: a growing part of that is read first, and all only
  * when it does not hold enough. They wait as they will be shown, in a ring.
  *
- * Following is looking, ten times a second: it works on every file system, and costs one fstat() a look.
+ * Following is looking, ten times a second: it works on every file system, and costs an fstat() or two a look.
  */
 #include "command/log_show.h"
 
 #include "base/alloc.h"
+#include "command/log_follow.h"
+#include "command/text_table.h"
 
+#include <signal.h>
+#include <stdio.h>
 #include <time.h>
 
 #define LOOK_NS 100000000
@@ -69,14 +73,18 @@ static void ring_deinit(struct ring *ring)
 
 struct tail {
     struct log_files *files;
+    struct log_follow **follows;        /* of each file; NULL: it does not grow */
     const struct log_query *query;
     const struct log_form_spec *spec;
     struct log_line line;
     struct ring ring;
 };
 
-static void tail_take(struct tail *tail)
+/* Of the file AT. */
+static void tail_take(struct tail *tail, unsigned at)
 {
+    if (tail->follows[at])
+        log_follow_note(tail->follows[at], &tail->line);
     if (!log_query_takes(tail->query, &tail->line))
         return;
     tail->ring.row.size = 0;
@@ -96,7 +104,7 @@ static bool read_end(struct tail *tail)
             ring_drop(&tail->ring);
         files->broken = broken;
         while (log_files_next_of(files, last, &tail->line))
-            tail_take(tail);
+            tail_take(tail, files->count - 1);
         if (tail->ring.count == tail->ring.capacity)
             return true;
     }
@@ -113,7 +121,7 @@ static bool read_last(struct tail *tail)
     if (tail->ring.capacity == 0 || read_end(tail))
         return false;
     while (log_files_next(tail->files, &tail->line))
-        tail_take(tail);
+        tail_take(tail, tail->files->at);
     return true;
 }
 
@@ -129,9 +137,17 @@ static void write_last(struct tail *tail, struct log_out *out)
 
 /* --- those to come --- */
 
-static void read_new(struct tail *tail, struct log_reader *reader, struct log_out *out)
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
 {
-    while (log_files_next_of(tail->files, reader, &tail->line)) {
+    interrupted = 1;
+}
+
+static void read_new(struct tail *tail, struct log_follow *follow, struct log_reader *reader, struct log_out *out)
+{
+    while (!interrupted && log_files_next_of(tail->files, reader, &tail->line)) {
+        log_follow_note(follow, &tail->line);
         if (!log_query_takes(tail->query, &tail->line))
             continue;
         log_row_write(tail->spec, &tail->line, &out->text);
@@ -140,47 +156,86 @@ static void read_new(struct tail *tail, struct log_reader *reader, struct log_ou
     }
 }
 
-static void watch(struct tail *tail, const bool *followed, const volatile int *stop, struct log_out *out)
+/* At once, for this may go on for days. */
+static void tell_missed(struct log_follow *follow, bool end)
+{
+    uint64_t missed = log_follow_missed(follow, end);
+    struct buffer text = {0};
+
+    if (!missed)
+        return;
+    table_count(&text, missed);
+    fprintf(stderr, "%.*s line%s missed\n", BYTES_ARG(buffer_bytes(&text)), missed == 1 ? "" : "s");
+    buffer_deinit(&text);
+}
+
+static void watch(struct tail *tail, struct log_out *out)
 {
     struct timespec look = {.tv_nsec = LOOK_NS};
 
-    while (!*stop && !out->broken) {
+    while (!interrupted) {
         bool more = false;
 
         for (unsigned i = 0; i < tail->files->count; i++) {
-            if (!followed[i] || !log_reader_again(tail->files->readers[i]))
+            struct log_follow *follow = tail->follows[i];
+            struct log_reader *reader;
+
+            if (!follow)
                 continue;
-            more = true;
-            read_new(tail, tail->files->readers[i], out);
+            log_follow_look(follow);
+            while (!interrupted && (reader = log_follow_next(follow))) {
+                more = true;
+                read_new(tail, follow, reader, out);
+            }
+            if (!log_out_flush(out))
+                return;
+            tell_missed(follow, false);
         }
-        if (!log_out_flush(out))
-            return;
         if (!more)
             nanosleep(&look, NULL);
+    }
+    for (unsigned i = 0; i < tail->files->count; i++)
+        if (tail->follows[i])
+            tell_missed(tail->follows[i], true);
+}
+
+/* Where the lines end that were there. */
+static void begin_to_follow(struct tail *tail, bool all_read)
+{
+    for (unsigned i = 0; i < tail->files->count; i++) {
+        if (!tail->follows[i])
+            continue;
+        if (!all_read && (tail->ring.capacity == 0 || i + 1 < tail->files->count))
+            log_reader_skip(tail->files->readers[i], 0);
+        log_follow_begin(tail->follows[i]);
     }
 }
 
 void log_tail(struct log_files *files, const struct log_query *query, const struct log_form_spec *spec,
-              unsigned count, bool follow, const volatile int *stop, struct log_out *out)
+              unsigned count, bool follow, struct log_out *out)
 {
+    const struct sigaction action = {.sa_handler = on_interrupt};
     struct tail tail = {.files = files, .query = query, .spec = spec, .ring.capacity = count};
-    bool *followed = alloc_zeroed((files->count + 1) * sizeof(*followed)), any = false, all;
+    bool any = false, all;
 
     log_line_init(&tail.line);
     tail.ring.rows = alloc_zeroed((count + 1) * sizeof(*tail.ring.rows));
+    tail.follows = alloc_zeroed((files->count + 1) * sizeof(struct log_follow *));
     for (unsigned i = 0; i < files->count && follow; i++) {
-        followed[i] = log_reader_follow(files->readers[i]);
-        any = any || followed[i];
+        tail.follows[i] = log_follow_new(&files->readers[i]);
+        any = any || tail.follows[i];
     }
     all = read_last(&tail);
-    write_last(&tail, out);
-    /* What was not read is behind us. */
-    for (unsigned i = 0; i < files->count && !all; i++)
-        if (followed[i] && (count == 0 || i + 1 < files->count))
-            log_reader_skip(files->readers[i], 0);
+    interrupted = 0;
     if (any)
-        watch(&tail, followed, stop, out);
+        sigaction(SIGINT, &action, NULL);
+    write_last(&tail, out);
+    begin_to_follow(&tail, all);
+    if (any)
+        watch(&tail, out);
+    for (unsigned i = 0; i < files->count; i++)
+        log_follow_free(tail.follows[i]);
     ring_deinit(&tail.ring);
     log_line_deinit(&tail.line);
-    alloc_free(followed);
+    alloc_free(tail.follows);
 }

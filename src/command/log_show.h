@@ -14,6 +14,7 @@ void log_show(struct log_files *files, const struct log_query *query, const stru
 
 /* What is held of the last lines is bounded too: a line beyond that pushes older ones out. */
 #define LOG_TAIL_MOST (256u << 20)
-/* The last COUNT. With FOLLOW the files that can grow are watched then, until *STOP, or nobody takes the lines. */
+/* The last COUNT. With FOLLOW the files that can grow are watched then, until the first SIGINT, or nobody takes the
+ * lines; numbers that do not come are told on stderr. */
 void log_tail(struct log_files *files, const struct log_query *query, const struct log_form_spec *spec,
-              unsigned count, bool follow, const volatile int *stop, struct log_out *out);
+              unsigned count, bool follow, struct log_out *out);

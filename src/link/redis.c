@@ -16,7 +16,7 @@
 
 enum {
     KEPT_BYTES = 128 << 10,     /* of a buffer between its uses */
-    TOLD_BYTES = 200,           /* of a server's words */
+    SECRET_LEAST = 8,           /* of a password, to be known by */
     LOOK_AGAIN_MS = 1,          /* 0 would fire before the sockets are served */
 };
 
@@ -66,24 +66,41 @@ void redis_end_calls(struct redis *redis, uint64_t overdue_ms)
 
 /* --- telling ----------------------------------------------------------------------------------------------------- */
 
-/* A server's words end up in logs: one line of plain ASCII. */
-static struct bytes plain(struct bytes text, char room[TOLD_BYTES])
+static char plain(char c)
 {
-    size_t size = text.size < TOLD_BYTES ? text.size : TOLD_BYTES;
+    return c >= ' ' && c <= '~' ? c : '?';
+}
 
-    for (size_t i = 0; i < size; i++)
-        room[i] = text.data[i] >= ' ' && text.data[i] <= '~' ? text.data[i] : '?';
-    return (struct bytes){room, size};
+/* Does the password stand at AT of TEXT? Its beginning is enough: Redis cuts what it repeats. */
+static bool is_secret(struct bytes secret, struct bytes text, size_t at)
+{
+    size_t size = secret.size < SECRET_LEAST ? secret.size : SECRET_LEAST, same = 0;
+
+    while (same < size && at + same < text.size && plain(text.data[at + same]) == plain(secret.data[same]))
+        same++;
+    return size && same == size;
+}
+
+struct bytes redis_words(const struct redis_config *config, struct bytes text, char room[REDIS_WORDS_MOST])
+{
+    size_t at = 0;
+
+    for (; at < text.size && at < REDIS_WORDS_MOST - 3 && !is_secret(config->password, text, at); at++)
+        room[at] = plain(text.data[at]);
+    if (at == text.size)
+        return (struct bytes){room, at};
+    memcpy(room + at, "...", 3);
+    return (struct bytes){room, at + 3};
 }
 
 void redis_tell(struct redis *redis, enum redis_news news, struct bytes text)
 {
-    char room[TOLD_BYTES];
+    char room[REDIS_WORDS_MOST];
 
     if (news != REDIS_ERRED)
         redis->told = (int)news;
     if (redis->news)
-        redis->news(redis->data, news, plain(text, room));
+        redis->news(redis->data, news, redis_words(&redis->config, text, room));
 }
 
 /* --- commands out ------------------------------------------------------------------------------------------------ */

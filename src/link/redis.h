@@ -67,6 +67,12 @@ enum redis_news {
     REDIS_ERRED,        /* an error reply came; TEXT is it. After each one, not once */
 };
 
+#define REDIS_WORDS_MOST 160
+
+/* TEXT of a server as a log may have it: one line of plain ASCII, without the password, which Redis repeats when it
+ * knows no AUTH. In ROOM. */
+struct bytes redis_words(const struct redis_config *config, struct bytes text, char room[REDIS_WORDS_MOST]);
+
 /* CONFIG's views must outlive it. NEWS may be NULL. Connecting begins at once and never blocks. */
 struct redis *redis_new(uv_loop_t *loop, const struct redis_config *config,
                         void (*news)(void *data, enum redis_news news, struct bytes text), void *data);

@@ -56,12 +56,11 @@ static struct told show(const struct log_query *query, enum log_form form, unsig
     struct log_files files;
     struct told told = {{0}, 0};
     off_t length;
-    int stop = 1;
 
     expect(ftruncate(sink, 0) == 0 && lseek(sink, 0, SEEK_SET) == 0);
     open_it(&files, &errors);
     if (last)
-        log_tail(&files, query, &spec, last, false, &stop, &out);
+        log_tail(&files, query, &spec, last, false, &out);
     else
         log_show(&files, query, &spec, &out);
     told.broken = files.broken;

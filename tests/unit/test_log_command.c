@@ -373,6 +373,77 @@ static void numbers_are_checked(void **state)
     assert_non_null(strstr(said, "check.log: a line cannot be read\n1 line\n1 run of the gateway\n1 UNREADABLE\n"));
 }
 
+#define BY(run, seq) "{\"seq\":" seq ",\"run\":\"" run "\",\"time\":\"2026-11-23T07:45:01.000Z\",\"id\":\"" run seq "\"}\n"
+#define LOST_BY(run, seq, count, first)                                                                      \
+    "{\"seq\":" seq ",\"run\":\"" run "\",\"event\":\"dropped\",\"dropped\":" count ",\"first\":" first ",\"last\":" seq "}\n"
+#define A "00000000000000aa"
+#define B "00000000000000bb"
+
+/* Several gateways that write one log, each of which counts by itself. */
+static void runs_are_told_apart(void **state)
+{
+    static const struct {
+        const char *log;
+        int code;
+        const char *says;
+    } cases[] = {
+        /* One run: as if it had no name. */
+        {BY(A, "1") BY(A, "2"), 0, "2 lines\n1 run of the gateway\nunbroken\n"},
+        {BY(A, "5") BY(A, "7") BY(A, "7"), 1,
+         "number 7 is there twice\nnumber 6 is missing\n3 lines\n1 run of the gateway\n1 MISSING\n1 TWICE\n"
+         "begins with number 5: earlier files are not here\n"},
+        {BY(A, "3") BY(A, "1") BY(A, "2"), 0, "3 lines\n1 run of the gateway\n2 out of order\nunbroken\n"},
+        {BY(A, "1") LOST_BY(A, "4", "3", "2") BY(A, "5"), 0,
+         "2 lines\n1 run of the gateway\n3 dropped, as the log tells\nunbroken\n"},
+        /* Several, one after the other and at the same time. */
+        {BY(A, "1") BY(A, "2") BY(B, "1") BY(B, "2"), 0, "4 lines\n2 runs of the gateway\nunbroken\n"},
+        {BY(A, "1") BY(B, "1") BY(B, "2") BY(A, "2") BY(B, "3") BY(A, "3"), 0, "6 lines\n2 runs of the gateway\nunbroken\n"},
+        {BY(A, "1") BY(B, "1") BY(A, "3") BY(B, "2") BY(B, "2"), 1,
+         "number 2 is there twice in run " B "\nnumber 2 is missing in run " A "\n"
+         "5 lines\n2 runs of the gateway\n1 MISSING\n1 TWICE\n"},
+        {BY(A, "1") BY(B, "1") LOST_BY(B, "4", "3", "2") BY(A, "2") BY(B, "5") LOST_BY(A, "4", "1", "3"), 1,
+         "1 line is said to be dropped where 2 are missing in run " A "\n4 lines\n2 runs of the gateway\n"
+         "4 dropped, as the log tells\n1 run with WRONG COUNTS of dropped lines\n"},
+        /* Old files were removed: it was there beside the first, or what it began with is lost. */
+        {BY(A, "7") BY(B, "100") BY(A, "8") BY(B, "101"), 0,
+         "4 lines\n2 runs of the gateway\nrun " A " begins with number 7: earlier files are not here\n"
+         "run " B " begins with number 100: earlier files are not here\nunbroken\n"},
+        {BY(A, "1") BY(A, "2") BY(B, "3"), 1,
+         "numbers 1 to 2 are missing in run " B "\n3 lines\n2 runs of the gateway\n2 MISSING\n"},
+        /* Behind lines of an older gateway, which name no run. */
+        {LINE("5", "01", "") AGAIN("1", "02") BY(A, "1") BY(A, "3"), 1,
+         "number 2 is missing in run " A "\n4 lines\n3 runs of the gateway\n1 MISSING\n"
+         "begins with number 5: earlier files are not here\n"},
+        {"{\"seq\":1,\"run\":7}\n{\"seq\":2,\"run\":\"\"}\n{\"seq\":1,\"run\":\"a\\u001b[31m\"}\n"
+         "{\"seq\":3,\"run\":\"a\\u001b[31m\"}\n", 1,
+         "number 2 is missing in run a\\x1b[31m\n4 lines\n2 runs of the gateway\n1 MISSING\n"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_int_equal(RUN("check", put("runs.log", cases[i].log)), cases[i].code);
+        assert_string_equal(said, cases[i].says);
+        assert_string_equal(complained, "");
+    }
+}
+
+/* More of them than the first table has room for, each with its own hole. */
+static void many_runs_are_told_apart(void **state)
+{
+    enum { RUNS = 1000 };
+    FILE *file = fopen(path_of("many-runs.log"), "w");
+
+    for (int seq = 1; seq <= 3; seq++)
+        for (int run = 0; run < RUNS; run++)
+            if (seq != 2 || run != 77)
+                fprintf(file, "{\"seq\":%d,\"run\":\"%016x\",\"id\":\"%d of %d\"}\n", seq, run, seq, run);
+    fclose(file);
+    assert_int_equal(RUN("check", path_of("many-runs.log")), 1);
+    assert_string_equal(said, "number 2 is missing in run 000000000000004d\n2,999 lines\n1,000 runs of the gateway\n1 MISSING\n");
+    assert_int_equal(RUN("check", path_of("many-runs.log"), path_of("many-runs.log")), 1);
+    assert_non_null(strstr(said, "number 1 is there twice in run 0000000000000000\n"));
+    assert_non_null(strstr(said, "... and more\n5,998 lines\n1,000 runs of the gateway\n1 MISSING\n2,999 TWICE\n"));
+}
+
 /* Not by their numbers: those of another run are the same. */
 static void what_is_there_twice_is_seen(void **state)
 {
@@ -433,6 +504,102 @@ static void files_are_put_in_order(void **state)
         assert_string_equal(said, "7\n8\n9\n1\n2\n3\n4\n5\n");
     }
     assert_int_equal(RUN("check", first, fourth), 1);
+}
+
+/* Numbers of different runs say nothing of it. The names that a gateway gives to files it closes do, whatever the order
+ * in which its workers wrote within a moment. */
+static void files_of_several_runs_are_put_in_order(void **state)
+{
+#define AT(run, seq, ms) "{\"seq\":" seq ",\"run\":\"" run "\",\"time\":\"2026-11-23T07:45:01." ms "Z\",\"total_ms\":0.000}\n"
+    const char *first = put("two.20261123-074501.000", AT(A, "900", "300") AT(B, "3", "100"));
+    const char *second = put_packed("two.20261123-074501.400.gz", "wb", AT(B, "4", "200") AT(A, "901", "350"));
+    const char *live = put("two", AT(A, "902", "250"));
+    const char *one = put("other.1", AT(A, "900", "100")), *other = put("other.2", AT(B, "1", "200"));
+
+    assert_int_equal(RUN("show", "--fields", "seq,run", live, second, first), 0);
+    assert_string_equal(said, "900\t" A "\n3\t" B "\n4\t" B "\n901\t" A "\n902\t" A "\n");
+    assert_int_equal(RUN("show", "--fields", "seq", other, one), 0);
+    assert_string_equal(said, "900\n1\n");
+}
+
+/* --- while a gateway writes --- */
+
+/* Who is asked again writes to the log that is read. */
+static void what_is_written_meanwhile_is_not_read(void **state)
+{
+    char *const paths[] = {path_of("grows.1"), path_of("grows"), path_of("grows.empty")};
+    struct buffer errors = {0};
+    struct log_files files;
+    struct log_line line;
+    FILE *file;
+
+    put("grows.1", LINE("1", "01", OK));
+    put("grows", LINE("2", "02", OK) "{\"seq\":3,");
+    put("grows.empty", "");
+    log_line_init(&line);
+    assert_int_equal(log_files_open(&files, paths, ARRAY_SIZE(paths), &errors), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        file = fopen(paths[i], "a");
+        fputs(i == 1 ? "\"id\":\"half\"}\n" LINE("4", "04", OK) : LINE("5", "05", OK), file);
+        fclose(file);
+    }
+    for (int64_t seq = 1; seq <= 3; seq++) {
+        assert_true(log_files_next(&files, &line));
+        assert_int_equal(line.seq, seq);
+    }
+    assert_false(log_files_next(&files, &line));
+    assert_int_equal(files.broken, 0);
+    assert_int_equal(errors.size, 0);
+    log_files_close(&files);
+    log_line_deinit(&line);
+}
+
+/* Of which a part was read before by somebody else. */
+static void neither_is_it_of_a_file_that_is_standard_input(void **state)
+{
+    char name[] = "-", *const paths[] = {name};
+    int given = open(put("given", LINE("1", "01", OK) LINE("2", "02", OK)), O_RDWR | O_APPEND), old = dup(STDIN_FILENO);
+    struct buffer errors = {0};
+    struct log_files files;
+    struct log_line line;
+
+    lseek(given, (off_t)strlen(LINE("1", "01", OK)), SEEK_SET);
+    dup2(given, STDIN_FILENO);
+    log_line_init(&line);
+    assert_int_equal(log_files_open(&files, paths, 1, &errors), 0);
+    assert_true(log_files_next(&files, &line));
+    assert_int_equal(line.seq, 2);
+    assert_true(write(given, LINE("3", "03", OK), strlen(LINE("3", "03", OK))) > 0);
+    assert_false(log_files_next(&files, &line));
+    log_files_close(&files);
+    log_line_deinit(&line);
+    dup2(old, STDIN_FILENO);
+    close(old);
+    close(given);
+}
+
+static void *write_rest(void *path)
+{
+    const struct timespec moment = {.tv_nsec = 2000000};
+    FILE *file = fopen(path, "a");
+
+    nanosleep(&moment, NULL);
+    fputs("\"id\":\"half\"}\n", file);
+    fclose(file);
+    return NULL;
+}
+
+/* A reader sees half of what one write() is writing. */
+static void half_a_line_is_waited_for_a_moment(void **state)
+{
+    const char *file = put("half.log", LINE("1", "01", OK) "{\"seq\":2,");
+    pthread_t writer;
+
+    assert_int_equal(pthread_create(&writer, NULL, write_rest, path_of("half.log")), 0);
+    RUN("check", file);         /* on a busy machine it may give up before */
+    pthread_join(writer, NULL);
+    assert_int_equal(RUN("check", file), 0);
+    assert_string_equal(said, "2 lines\n1 run of the gateway\nunbroken\n");
 }
 
 /* --- while a gateway compresses --- */
@@ -674,6 +841,10 @@ static void what_cannot_be_sent_again_is_told(void **state)
                               "1 without an answer, 1 whose answer broke off, 6 of another form\n");
     assert_int_equal(RUN("replay", "--to", "ftp://x", file), 1);
     assert_string_equal(complained, "--to: must begin with http://, https:// or unix:/\n");
+    assert_int_equal(RUN("replay", "--to", "http://127.0.0.1:9", "--ca-file", file, file), 1);
+    assert_string_equal(complained, "--ca-file is only for a URL with https\n");
+    assert_int_equal(RUN("replay", "--to", "https://127.0.0.1:9", "--ca-file", "/nowhere/ca.pem", file), 1);
+    assert_string_equal(complained, "--ca-file: /nowhere/ca.pem cannot be read: No such file or directory\n");
     assert_int_equal(RUN("replay", "--to", "http://127.0.0.1:1", put("replay.log", LINE("1", "01", ANSWERED("x")))), 1);
     assert_non_null(strstr(said, "failed    req_1 /v1/chat/completions: "));
 }
@@ -714,9 +885,15 @@ int main(void)
         cmocka_unit_test(compressed_files_are_read_whole_or_complained_of),
         cmocka_unit_test(a_line_may_be_too_long),
         cmocka_unit_test(numbers_are_checked),
+        cmocka_unit_test(runs_are_told_apart),
+        cmocka_unit_test(many_runs_are_told_apart),
         cmocka_unit_test(what_is_there_twice_is_seen),
         cmocka_unit_test(long_runs_are_seen_twice),
         cmocka_unit_test(files_are_put_in_order),
+        cmocka_unit_test(files_of_several_runs_are_put_in_order),
+        cmocka_unit_test(what_is_written_meanwhile_is_not_read),
+        cmocka_unit_test(neither_is_it_of_a_file_that_is_standard_input),
+        cmocka_unit_test(half_a_line_is_waited_for_a_moment),
         cmocka_unit_test(what_is_being_compressed_is_read_once),
         cmocka_unit_test(what_was_compressed_meanwhile_is_found),
         cmocka_unit_test(what_was_rotated_meanwhile_is_found),

@@ -381,9 +381,9 @@ static void words_are_fit_for_a_log(void **state)
     assert_string_equal(gate.line, "OOM two??lines ?[31m?");
     memset(long_text, 'x', sizeof(long_text));
     shared_story_redis(&shared, REDIS_LOST, (struct bytes){long_text, sizeof(long_text)});
-    assert_int_equal(strlen(gate.line), SHARED_TEXT_MOST);
+    assert_int_equal(strlen(gate.line), REDIS_WORDS_MOST);
     at = strstr(gate.line, "...");
-    assert_ptr_equal(at, gate.line + SHARED_TEXT_MOST - 3);
+    assert_ptr_equal(at, gate.line + REDIS_WORDS_MOST - 3);
     uv_close((uv_handle_t *)&shared.story.tick, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
 }
