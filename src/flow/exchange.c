@@ -11,6 +11,8 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "config/address.h"
+#include "link/resolve.h"
 
 #include <uv.h>
 
@@ -232,6 +234,45 @@ static void refuse_foreign(struct exchange *x, const struct http_request *reques
     x->body_message = "The administration takes no requests from pages of another origin.";
 }
 
+/* The host of a Host field, without its port and brackets. */
+static struct bytes host_name(struct bytes host)
+{
+    size_t end = host.size;
+
+    if (host.size && host.data[0] == '[')
+        return (struct bytes){host.data + 1, bytes_find(host, BYTES("]")) - 1};
+    while (end > 0 && host.data[end - 1] != ':')
+        end--;
+    return (struct bytes){host.data, end ? end - 1 : host.size};
+}
+
+/* Could a stranger have this name point anywhere? Not an address, a name without a dot, or one that no public server
+ * answers for. */
+static bool is_public(struct bytes name)
+{
+    static const struct bytes local[] = {{".localhost", 10}, {".local", 6}, {".internal", 9}};
+
+    if (resolve_is_literal(name) || bytes_find(name, BYTES(".")) == name.size)
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(local); i++)
+        if (name.size > local[i].size && bytes_equal_nocase(bytes_skip(name, name.size - local[i].size), local[i]))
+            return false;
+    return true;
+}
+
+/* A web page elsewhere may have its name point here (DNS rebinding), where only this machine can come. */
+static void refuse_rebound(struct exchange *x, const struct http_request *request)
+{
+    const struct config_address *admin = &x->flow->config->admin;
+
+    if (!x->flow->admin || admin->unix_path.size || !address_is_local(admin) ||
+        !is_public(host_name(bytes_trim(request->host))))
+        return;
+    x->body_failed = true;
+    x->body_failure = FAIL_INVALID;
+    x->body_message = "The administration listens for this machine alone: ask for it by its address, or as localhost.";
+}
+
 static void on_request(struct conn *conn, const struct http_request *request)
 {
     struct flow *flow = LIST_ENTRY(conn_context_of(conn), struct flow, conns);
@@ -248,6 +289,7 @@ static void on_request(struct conn *conn, const struct http_request *request)
     begin_trace(x, request);
     read_explain(x, request->explain);
     refuse_foreign(x, request);
+    refuse_rebound(x, request);
     x->verb = request->method;
     x->minor = request->minor;
     x->may_keep = request->keep_alive;

@@ -315,6 +315,8 @@ void limit_note_wait(struct exchange *x);
 /* --- limits.c --- */
 
 void limits_init(struct flow *flow);
+/* The members of one limit's object: its name, most, used, remaining (money in the currency) and reset_ms. */
+void limits_write_line(struct buffer *out, const struct scope_line *line);
 /* PATIENCE_CLOSED comes for a handle, CLOSED once for the rest, maybe from inside. */
 void limits_close(struct flow *flow, uv_close_cb patience_closed, void (*closed)(void *data), void *data);
 void limits_deinit(struct flow *flow);

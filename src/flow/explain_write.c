@@ -119,11 +119,7 @@ static void write_line(const struct explanation *explanation, const struct scope
     buffer_append_text(out, out->data[out->size - 1] == '[' ? "{" : ",{");
     json_write_member_string(out, "scope", bytes_of(scope_kind_name(scope_kind(scope))));
     json_write_member_string(out, "name", scope_name(scope));
-    json_write_member_string(out, "limit", bytes_of(quota_limit_name(line->limit)));
-    json_write_member_i64(out, "most", (int64_t)line->most);
-    json_write_member_i64(out, "used", (int64_t)line->used);
-    json_write_member_i64(out, "remaining", (int64_t)line->remaining);
-    json_write_member_i64(out, "reset_ms", (int64_t)line->reset_ms);
+    limits_write_line(out, line);
     write_flag(out, "would_pass", explain_passes(line, &explanation->charge));
     buffer_append_char(out, '}');
 }
@@ -147,9 +143,7 @@ static void write_charge(const struct explanation *explanation, struct buffer *o
     json_write_member_i64(out, "requests", (int64_t)charge->requests);
     json_write_member_i64(out, "prompt_tokens", (int64_t)explanation->estimate.prompt);
     json_write_member_i64(out, "output_tokens", (int64_t)explanation->estimate.output);
-    json_write_name(out, "cost");
-    buffer_printf(out, "%llu.%06llu", (unsigned long long)(charge->money / 1000000),
-                  (unsigned long long)(charge->money % 1000000));
+    json_write_member_millionths(out, "cost", charge->money);
     write_flag(out, "estimated", true);
     buffer_append_char(out, '}');
 }

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "json/json_write.h"
 
 static void say(const char *what, struct bytes text)
 {
@@ -57,6 +58,28 @@ static void on_news(void *data, enum shared_news news, struct bytes text)
         break;
     }
 }
+
+/* --- what is told on pages --- */
+
+void limits_write_line(struct buffer *out, const struct scope_line *line)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } members[] = {{"most", line->most}, {"used", line->used}, {"remaining", line->remaining}};
+    bool money = line->limit == QUOTA_MONEY_DAY || line->limit == QUOTA_MONEY_MONTH;
+
+    json_write_member_string(out, "limit", bytes_of(quota_limit_name(line->limit)));
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        if (money)
+            json_write_member_millionths(out, members[i].name, members[i].value);
+        else
+            json_write_member_i64(out, members[i].name, (int64_t)members[i].value);
+    }
+    json_write_member_i64(out, "reset_ms", (int64_t)line->reset_ms);
+}
+
+/* --- the life of it --- */
 
 static void find_scopes(struct flow *flow)
 {

@@ -37,11 +37,7 @@ struct usage_look *usage_look_free(struct usage_look *look)
 static void write_line(struct buffer *out, const struct scope_line *line)
 {
     buffer_append_char(out, '{');
-    json_write_member_string(out, "limit", bytes_of(quota_limit_name(line->limit)));
-    json_write_member_i64(out, "most", (int64_t)line->most);
-    json_write_member_i64(out, "used", (int64_t)line->used);
-    json_write_member_i64(out, "remaining", (int64_t)line->remaining);
-    json_write_member_i64(out, "reset_ms", (int64_t)line->reset_ms);
+    limits_write_line(out, line);
     buffer_append_char(out, '}');
 }
 

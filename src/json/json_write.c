@@ -182,6 +182,12 @@ void json_write_member_i64(struct buffer *out, const char *name, int64_t value)
     buffer_append_i64(out, value);
 }
 
+void json_write_member_millionths(struct buffer *out, const char *name, uint64_t value)
+{
+    json_write_name(out, name);
+    buffer_printf(out, "%llu.%06llu", (unsigned long long)(value / 1000000), (unsigned long long)(value % 1000000));
+}
+
 void json_write_member_raw(struct buffer *out, const char *name, struct bytes value)
 {
     json_write_name(out, name);

@@ -18,6 +18,8 @@ void json_write_name(struct buffer *out, const char *name);
 /* A whole member. */
 void json_write_member_string(struct buffer *out, const char *name, struct bytes text);
 void json_write_member_i64(struct buffer *out, const char *name, int64_t value);
+/* A number of millionths, as a number with six digits behind the point. */
+void json_write_member_millionths(struct buffer *out, const char *name, uint64_t value);
 /* VALUE is JSON already and goes in as it is. */
 void json_write_member_raw(struct buffer *out, const char *name, struct bytes value);
 /* The shortest of 15, 16 and 17 digits that reads back as VALUE; `null` for what JSON has no number for. */

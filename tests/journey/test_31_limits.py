@@ -298,6 +298,7 @@ def test_what_failed_costs_no_tokens(providers, fault, cost):
 def test_budgets(providers, scope, limit, period):
     """Three answers of twelve tokens fit, or of what they cost; then a question that might not is refused."""
     money = limit.startswith("money")
+    unit = 1000000 if money else 1      # it is reckoned in millionths of the currency, and told in the currency
     price = {"input": 1.5, "output": 2.25}
     cost = (PROMPT * 1500000 + OUTPUT * 2250000 + 999999) // 1000000 if money else COST
     # 5 for the prompt, 5 for the answer.
@@ -315,12 +316,13 @@ def test_budgets(providers, scope, limit, period):
     with Gateway(**config) as gateway:
         for number in range(1, 4):
             assert gateway.chat(body, headers=key.head).status == 200, number
-            until(lambda: used(gateway, limit, scope, name) == number * cost, f"{number} to be charged")  # noqa: B023
+            until(lambda: round(used(gateway, limit, scope, name) * unit) == number * cost, f"{number} to be charged")  # noqa: B023
         answer = gateway.chat(body, headers=key.head)
         assert error(answer) == BUDGET, answer.body
         assert gateway.goodfire(body, headers=key.head).status == 402
         line = usage(gateway)[(scope, name)][limit]
-        assert line["most"] == most and line["used"] == 3 * cost and line["remaining"] == max(0, most - 3 * cost)
+        told = [round(line[name] * unit) for name in ("most", "used", "remaining")]
+        assert told == [most, 3 * cost, max(0, most - 3 * cost)]
         assert 0 < line["reset_ms"] <= period
 
 

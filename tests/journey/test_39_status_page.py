@@ -109,9 +109,31 @@ def test_the_page(plain, path):
 
 
 def test_pages_of_others_may_not_act(plain):
-    for origin, status in (("http://evil.example", 400), ("null", 400), ("http://gateway.test", 200)):
+    for origin, status in (("http://evil.example", 400), ("null", 400), ("http://localhost", 200)):
         answer = plain.ask("/cache/purge", b"", address=plain.admin, headers=[("Origin", origin)])
         assert answer.status == status, origin
+
+
+HOSTS = [("127.0.0.1", 200), ("127.0.0.1:8081", 200), ("[::1]:8081", 200), ("[::1]", 200), ("192.0.2.7", 200),
+         ("localhost", 200), ("LocalHost:1", 200), ("wall.localhost", 200), ("wall.INTERNAL", 200), ("embergate:8081", 200),
+         ("evil.example", 400), ("evil.example:8081", 400), ("127.0.0.1.evil.example", 400), ("a.notlocalhost", 400),
+         ("localhost.evil.example", 400), ("local.com", 400), (".localhost", 400)]
+
+
+@pytest.mark.parametrize("host, status", HOSTS)
+def test_pages_whose_name_was_made_to_point_here(plain, host, status):
+    """DNS rebinding: the browser takes it for their own origin. Who asks for a name of theirs is told nothing."""
+    for path in ("/status.json", "/metrics", "/usage", "/cache", "/"):
+        client = plain.client(plain.admin)
+        client.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        answer = client.read_answer()
+        assert answer.status == status, path
+        assert status == 200 or (b"localhost" in answer.body or b"Host" in answer.body)
+        client.close()
+    ask = plain.client()
+    ask.send(b"GET /v1/models HTTP/1.1\r\nHost: gateway.example\r\n\r\n")
+    assert ask.read_answer().status == 200, "elsewhere any name will do"
+    ask.close()
 
 
 @pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/status/events"])
