@@ -15,6 +15,7 @@ import re
 import select
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import tempfile
@@ -31,6 +32,8 @@ SANITIZER = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|
 FAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), None)
 # Sanitized builds on a busy machine are slow; facts usually come within milliseconds.
 PATIENCE = 10
+# What comes so soon did not wait for a timer: those that it must not wait for are set to PATIENCE or more.
+AT_ONCE = PATIENCE / 2
 
 
 # --- configuration ------------------------------------------------------------------------------------------------
@@ -188,7 +191,7 @@ class Client:
         self.read_body(answer, method)
         return answer
 
-    def read_body(self, answer, method="GET"):
+    def read_body(self, answer, method="GET", on_chunk=None):
         try:
             if method == "HEAD" or answer.status in (204, 304):
                 pass
@@ -196,6 +199,8 @@ class Client:
                 while (chunk := self.read_chunk()) is not None:
                     answer.chunks.append(chunk)
                     answer.body += chunk.data
+                    if on_chunk:
+                        on_chunk()
             else:
                 length = answer.header("content-length")
                 while length is None or len(self.input) < int(length):
@@ -237,6 +242,30 @@ def request_bytes(method, path, body=None, headers=()):
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (body or b"")
+
+
+def reserved():
+    """A socket that holds a port of 127.0.0.1: nobody else is given it, and who connects is refused, unless a server of
+    ours (they all have SO_REUSEADDR) listens there meanwhile."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
+
+
+def port_of(holder):
+    return holder.getsockname()[1]
+
+
+def in_half(measure, bound, times=5, rounds=4):
+    """MEASURE tells how long something took: half of TIMES less than BOUND, and always AT_ONCE. A busy machine spoils a
+    round, what waits for a timer spoils each."""
+    for _ in range(rounds):
+        taken = [measure() for _ in range(times)]
+        assert max(taken) < AT_ONCE, taken
+        if statistics.median(taken) < bound:
+            return
+    raise AssertionError(f"not below {bound}: {taken}")
 
 
 def run_async(coroutine):
@@ -429,6 +458,24 @@ class Gateway:
         return self.ask("/api/inference/v1/chat/completions", body if body is not None else question(**more),
                         headers=headers)
 
+    def stepwise(self, provider, body, events=1, seen=None, path="/v1/chat/completions"):
+        """As ask(); what PROVIDER has to say of a stream from event number EVENTS on, or does instead, it does when the
+        client has those before (SEEN of them): of what is met together with the first event a status would tell."""
+        provider.hold(at=events)
+        try:
+            with Client(self.addresses[0]) as client:
+                client.ask("POST", path, body, headers=[("Connection", "close")], read=False)
+                answer = client.read_head()
+
+                def on_chunk():
+                    if answer.body.count(b"data: ") >= (seen or events):
+                        provider.release()
+
+                client.read_body(answer, on_chunk=on_chunk)
+                return answer
+        finally:
+            provider.release()
+
     # facts
 
     def metrics(self):
@@ -456,12 +503,19 @@ class Gateway:
             assert time.monotonic() < end, f"embergate_{name} is {now} after {timeout} s"
             time.sleep(0.005)
 
+    def fence(self):
+        """Its only worker has dealt with all that has come to its sockets: the second of these came when its loop had
+        turned."""
+        for _ in range(2):
+            assert self.ask("/healthz").status in (200, 503)
+
     def quiet(self):
         """Everything that was begun has ended."""
         for name in ("calls", "exchanges", "streams"):
             self.wait(name, 0)
 
     def wait_for(self, true, what, timeout=PATIENCE):
+        """Until TRUE of its lines and records: it is asked again when there is a new one (`until` asks all the time)."""
         with self.changed:
             if not self.changed.wait_for(lambda: true() or self.process.poll() is not None, timeout) or not true():
                 raise AssertionError(f"waited for {what}; the log:\n" + "\n".join(self.lines[-40:]))

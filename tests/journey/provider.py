@@ -24,6 +24,7 @@ import threading
 import time
 
 import provider_stream
+from harness import PATIENCE, port_of, reserved
 from provider_kinds import GOODFIRE, Reply, answer, compact, error_object
 
 FAULTS = """
@@ -354,15 +355,20 @@ class Provider:
         self.drop_reused = False    # close without a byte when a connection is used a second time
         self.dropped = 0
         self.changed = threading.Condition()
+        self.waiting = 0            # answers that are held
         self._gate, self._open = None, None
+        self._holder = None         # keeps the port for whoever comes after us, as long as we are remembered
 
     # life
 
     def __enter__(self):
+        if not self.unix and not self.port:
+            self._holder = reserved()
+            self.port = port_of(self._holder)
         started = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self.thread.start()
-        started.wait()
+        assert started.wait(PATIENCE), f"no provider at {self.url}: its thread tells why"
         return self
 
     def __exit__(self, *_):
@@ -383,7 +389,6 @@ class Provider:
         else:
             server = await self.loop.create_server(lambda: Connection(self), "127.0.0.1", self.port, ssl=context,
                                                    backlog=512)
-            self.port = server.sockets[0].getsockname()[1]
         started.set()
         await self._ending.wait()
         server.close()
@@ -407,7 +412,8 @@ class Provider:
         self.queue.append({name: str(value) if value is not True else "" for name, value in faults.items()})
 
     def hold(self, at="head"):
-        """Answers wait: before their head, or before event number AT of a stream (0: after the head)."""
+        """Answers wait: before their head, or before event number AT of a stream, or what happens instead of it (0: after
+        the head)."""
         self.loop.call_soon_threadsafe(self._open.clear)
         self._gate = at
 
@@ -425,7 +431,13 @@ class Provider:
 
     async def gate(self, point):
         if self._gate == point:
-            await self._open.wait()
+            with self.changed:
+                self.waiting += 1
+                self.changed.notify_all()
+            try:
+                await self._open.wait()
+            finally:
+                self.waiting -= 1
 
     def forget(self):
         """Begin a new test: what was recorded is gone, what was told is undone."""

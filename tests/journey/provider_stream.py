@@ -103,9 +103,9 @@ async def run(answer, reply):
     if "flood" in faults:
         await flood(writer, data[1])
     for number, text in enumerate(data):
+        await answer.provider.gate(number)
         if await stops(answer, writer, number, text):
             return keeps(answer)
-        await answer.provider.gate(number)
         await writer.event(text)
         request.written = number + 1
         with answer.provider.changed:

@@ -21,6 +21,8 @@ import tempfile
 import threading
 import time
 
+from harness import PATIENCE, port_of, reserved
+
 PREFIX = "embergate"
 
 
@@ -31,12 +33,6 @@ def connected(gateway, workers=1):
 
 class RedisError(Exception):
     """An error reply."""
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Talk:
@@ -92,7 +88,8 @@ class Redis:
     def __init__(self, *arguments, login=()):
         self.folder = tempfile.TemporaryDirectory(prefix="embergate-redis-")
         self.unix = os.path.join(self.folder.name, "redis.sock")
-        self.port, self.arguments, self.login = free_port(), arguments, login
+        self.holder = reserved()    # the port is its own while it is away
+        self.port, self.arguments, self.login = port_of(self.holder), arguments, login
         self.process = None
 
     def __enter__(self):
@@ -100,6 +97,7 @@ class Redis:
 
     def __exit__(self, *_):
         self.kill()
+        self.holder.close()
         self.folder.cleanup()
 
     def start(self):
@@ -128,6 +126,7 @@ class Redis:
     def stop(self):
         """It holds its breath: connections stay, nothing is answered."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def cont(self):
         self.process.send_signal(signal.SIGCONT)
@@ -157,7 +156,7 @@ class Served:
         self.writers = set()
         self.thread = threading.Thread(target=lambda: asyncio.run(self._main(started)), daemon=True)
         self.thread.start()
-        started.wait()
+        assert started.wait(PATIENCE), "no server: its thread tells why"
         return self
 
     def __exit__(self, *_):

@@ -137,12 +137,14 @@ def test_validation(client, providers):
 
 
 @pytest.mark.parametrize("form", ["errorevent", "namederror", "errortext", "flaterror", "errorline"])
-def test_error_in_a_stream_is_raised(client, form):
+def test_error_in_a_stream_is_raised(client, providers, form):
     """Each form an upstream may use arrives in the only form all clients understand."""
     seen = ""
+    providers["openai"].hold(at=1)
     with pytest.raises(openai.APIError) as caught:
         for chunk in client.chat.completions.create(
-                model="openai", messages=[{"role": "user", "content": f"[[+{form}=3+gap=15]]"}], stream=True):
+                model="openai", messages=[{"role": "user", "content": f"[[+{form}=3]]"}], stream=True):
+            providers["openai"].release()
             seen += chunk.choices[0].delta.content or ""
     assert seen == "One two" and "the engine died" in str(caught.value)
 

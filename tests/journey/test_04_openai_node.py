@@ -45,7 +45,7 @@ def results(house, providers):
         cases.append(case(house, f"status {status}", "vllm", f"[[+status={status}]]"))
     for fault in ("errorevent", "namederror", "errortext", "flaterror", "errorline", "rst_after", "eof_after",
                   "end_after", "halfevent", "badjson"):
-        cases.append(case(house, fault, "openai", f"[[+{fault}=3+gap=15]]", stream=True))
+        cases.append(case(house, fault, "openai", f"[[+{fault}=3+gap=50]]", stream=True))
     for quirk in ("crlf", "cr", "bom", "comments", "id", "retry", "event", "multiline", "nospace", "emptydata",
                   "slice=1", "onewrite", "nodone", "noblank", "afterdone"):
         cases.append(case(house, quirk, "openai", f"[[+{quirk}]]", stream=True))

@@ -5,6 +5,7 @@ import json
 import pytest
 from conftest import LLAMA_8B, house_config
 from harness import Gateway, backend, question
+from memory_world import until
 
 LOCAL = ["vllm", "llama-server", "sglang", "ollama"]
 OPENAI_SHAPED = ["openai", *LOCAL]
@@ -313,7 +314,7 @@ def test_defaults_and_fixed(provider):
 def test_all_models_of_the_backends_when_the_file_names_none(providers):
     config = {"backends": house_config({"vllm": providers["vllm"]})["backends"][1:]}
     with Gateway(**config) as gateway:
-        gateway.wait_for(lambda: gateway.chat(question("tiny")).status == 200, "the list of the backend")
+        until(lambda: gateway.chat(question("tiny")).status == 200, "the list of the backend")
         assert providers["vllm"].last().json["model"] == "tiny"
         assert "tiny" in {model["id"] for model in gateway.ask("/v1/models").json()["data"]}
         assert gateway.chat(question("other")).status == 404

@@ -6,10 +6,11 @@ import time
 
 import pytest
 from conftest import SHORT, carried_by
-from harness import Gateway, backend, question
+from harness import AT_ONCE, Gateway, backend, question
 from provider import Provider
 
 WORDS = "One two three four five"
+PATIENT = {"connect": "20s", "first_byte": "20s", "between_bytes": "20s", "total": "60s"}
 # Bytes a server may not pass to our clients.
 SECRETS = (b"X-Provider-Secret", b"nginx", b"do-not-forward")
 
@@ -22,16 +23,22 @@ def provider(request):
 
 @pytest.fixture(scope="module")
 def gateway(provider):
-    models = [{"name": "tiny", "backends": ["one"]}]
-    with Gateway(backends=[backend("one", provider, timeouts=SHORT)], models=models,
+    """One provider as often as there is a silence to be waited for."""
+    places = {"tiny": PATIENT, "silent": {**PATIENT, "first_byte": SHORT["first_byte"]},
+              "stalled": {**PATIENT, "between_bytes": SHORT["between_bytes"]}}
+    with Gateway(backends=[backend(name, provider, timeouts=timeouts) for name, timeouts in places.items()],
+                 models=[{"name": name, "backends": [name], "upstream": "tiny"} for name in places],
                  limits={"answer_bytes": "256k", "event_bytes": "64k"}) as one:
         yield one
 
 
-def ask(gateway, faults, stream=False):
-    """A stream comes in small steps: what breaks before its first byte left is refused with a status instead."""
-    faults += "+gap=10" if stream else ""
-    return gateway.chat(question("tiny", f"[[{faults}]]", stream=stream))
+def ask(gateway, faults, stream=False, model="tiny"):
+    return gateway.chat(question(model, f"[[{faults}]]", stream=stream))
+
+
+def begun(gateway, provider, faults, model="tiny"):
+    """A stream whose faults begin when the client has its first event: what breaks before is refused with a status."""
+    return gateway.stepwise(provider, question(model, f"[[{faults}]]", stream=True))
 
 
 def refused(gateway, answer, status, code=None):
@@ -65,7 +72,7 @@ def refused_or_broken(gateway, answer, status, code=None):
 # --- U1, U2: no connection ------------------------------------------------------------------------------------
 
 def one_backend(url, **more):
-    return {"backends": [{"name": "one", "kind": "vllm", "url": url, "timeouts": SHORT, **more}],
+    return {"backends": [{"name": "one", "kind": "vllm", "url": url, "timeouts": PATIENT, **more}],
             "models": [{"name": "tiny", "backends": ["one"]}]}
 
 
@@ -91,7 +98,7 @@ def test_u1_name_lookup_does_not_block_the_loop():
         waiting.ask("POST", "/v1/chat/completions", question(), read=False)
         began = time.monotonic()
         assert gateway.ask("/healthz").status == 200
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < AT_ONCE / 2, "half of what a resolver waits for a silent server"
         assert waiting.read_answer().status == 502
 
 
@@ -111,10 +118,11 @@ def test_u2_connect_hangs():
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
             fillers.append(filler)
-        with Gateway(**one_backend(f"http://127.0.0.1:{full.getsockname()[1]}/v1")) as gateway:
+        with Gateway(**one_backend(f"http://127.0.0.1:{full.getsockname()[1]}/v1",
+                                   timeouts={**PATIENT, "connect": "1s"})) as gateway:
             began = time.monotonic()
             refused(gateway, gateway.chat(), 502, "upstream_connect")
-            assert 0.8 < time.monotonic() - began < 5
+            assert 0.8 < time.monotonic() - began
         for filler in fillers:
             filler.close()
 
@@ -126,7 +134,7 @@ def test_u1_failover_only_before_anything_was_sent(providers):
     with Gateway(**config) as gateway:
         answer = gateway.chat(question(stream=True))
         assert answer.text() == WORDS and gateway.metric("failovers_total") == 1
-        answer = gateway.chat(question("tiny", "[[+rst_after=3+gap=10]]", stream=True))
+        answer = gateway.stepwise(providers["vllm"], question("tiny", "[[+rst_after=3]]", stream=True), 3)
         broken(gateway, answer)
         assert providers["openai"].chats() == [], "an answer that began is never begun again elsewhere"
 
@@ -147,7 +155,7 @@ def test_u1_certificates(certificates, name):
 
 
 def test_u1_no_fall_back_to_plain_text():
-    with Provider("openai") as provider, Gateway(**one_backend(f"https://127.0.0.1:{provider.port}/v1")) as gateway:
+    with Provider("openai") as provider, Gateway(**one_backend(f"https://127.0.0.1:{provider.port}/v1", timeouts=SHORT)) as gateway:
         # A server that waits for the rest of our hello is one that does not accept in time.
         answer = gateway.chat()
         assert answer.status == 502 and answer.json()["error"]["code"] in ("upstream_tls", "upstream_connect")
@@ -158,31 +166,31 @@ def test_u1_no_fall_back_to_plain_text():
 
 def test_u3_nothing_comes(gateway, provider):
     began = time.monotonic()
-    answer = ask(gateway, "+hang", stream=True)
+    answer = ask(gateway, "+hang", stream=True, model="silent")
     refused_or_broken(gateway, answer, 504, "upstream_timeout")
-    assert 1.2 < time.monotonic() - began < 8
+    assert 1.2 < time.monotonic() - began
     assert provider.last().wait_ended()
 
 
 def test_u3_head_but_no_event(gateway):
-    answer = ask(gateway, "+stall_after=0", stream=True)
+    answer = ask(gateway, "+stall_after=0", stream=True, model="stalled")
     refused_or_broken(gateway, answer, 504, "upstream_timeout")
 
 
 def test_u3_whole_answer_is_bounded_by_the_total(provider):
-    timeouts = {**SHORT, "total": "1s", "first_byte": "200ms"}
-    with Gateway(backends=[backend("one", provider, timeouts=timeouts)],
-                 models=[{"name": "tiny", "backends": ["one"]}]) as gateway:
+    places = {"tiny": {**PATIENT, "first_byte": "200ms"}, "brief": {**PATIENT, "total": "1s"}}
+    with Gateway(backends=[backend(name, provider, timeouts=timeouts) for name, timeouts in places.items()],
+                 models=[{"name": name, "backends": [name], "upstream": "tiny"} for name in places]) as gateway:
         answer = ask(gateway, "+ttfb=500")
         assert answer.status == 200, "a whole answer may take longer than a stream's first byte"
         began = time.monotonic()
-        refused(gateway, ask(gateway, "+hang"), 504, "upstream_timeout")
-        assert 0.8 < time.monotonic() - began < 6
+        refused(gateway, ask(gateway, "+hang", model="brief"), 504, "upstream_timeout")
+        assert 0.8 < time.monotonic() - began
         assert provider.last().wait_ended()
 
 
 def test_u4_stall_in_the_middle(gateway, provider):
-    answer = ask(gateway, "+stall_after=3", stream=True)
+    answer = begun(gateway, provider, "+stall_after=3", model="stalled")
     broken(gateway, answer, "upstream_timeout")
     assert "".join(c["choices"][0]["delta"].get("content") or "" for c in answer.objects()[:-1]) == "One two"
     assert provider.last().wait_ended()
@@ -191,20 +199,20 @@ def test_u4_stall_in_the_middle(gateway, provider):
 # --- U5, U6, U7, U8: streams (more in test_07) ----------------------------------------------------------------------
 
 @pytest.mark.parametrize("faults", ["+rst_after=1", "+rst_after=3", "+eof_after=3", "+cutevent=4"])
-def test_u5_cut(gateway, faults):
-    broken(gateway, ask(gateway, faults, stream=True), "upstream_reset")
+def test_u5_cut(gateway, provider, faults):
+    broken(gateway, begun(gateway, provider, faults), "upstream_reset")
 
 
-def test_u5_every_one_of_many_is_visible(gateway):
+def test_u5_every_one_of_many_is_visible(gateway, provider):
     for number in range(60):
-        answer = ask(gateway, f"+{('rst_after', 'eof_after', 'end_after')[number % 3]}={1 + number % 5}", stream=True)
+        answer = begun(gateway, provider, f"+{('rst_after', 'eof_after', 'end_after')[number % 3]}={1 + number % 5}")
         assert not answer.complete and b"[DONE]" not in answer.body and "error" in answer.objects()[-1]
     gateway.quiet()
 
 
 @pytest.mark.parametrize("faults", ["+end_after=3", "+nofinish", "+nofinish+nodone", "+close+end_after=3"])
-def test_u6_end_without_a_finish(gateway, faults):
-    broken(gateway, ask(gateway, faults, stream=True))
+def test_u6_end_without_a_finish(gateway, provider, faults):
+    broken(gateway, begun(gateway, provider, faults))
 
 
 def test_u6_missing_done_alone_is_fine(gateway):
@@ -213,13 +221,13 @@ def test_u6_missing_done_alone_is_fine(gateway):
 
 
 @pytest.mark.parametrize("faults", ["+nul", "+badutf8", "+badjson=2", "+nul+slice=1", "+badutf8+slice=1"])
-def test_u7_malformed_events(gateway, faults):
-    broken(gateway, ask(gateway, faults, stream=True))
+def test_u7_malformed_events(gateway, provider, faults):
+    broken(gateway, begun(gateway, provider, faults))
 
 
-def test_u8_giant_event(gateway):
+def test_u8_giant_event(gateway, provider):
     before = gateway.memory()
-    broken(gateway, ask(gateway, "+giant=8000000", stream=True), "bad_upstream_body")
+    broken(gateway, begun(gateway, provider, "+giant=8000000"), "bad_upstream_body")
     assert gateway.memory() - before < 20_000_000
 
 
@@ -286,7 +294,7 @@ def test_u11_retry_after(gateway, text, seconds):
 
 @pytest.mark.parametrize("faults, status", [("+cl=5", 502), ("+2cl", 502), ("+clte", None)])
 def test_u12_wrong_lengths(gateway, faults, status):
-    """Short: broken. Both framings: curl takes the chunks. Whatever is told, the client's framing is our own."""
+    """Short: broken. Both framings: whatever is made of it, the client's framing is our own."""
     answer = ask(gateway, faults)
     if answer.status == 200:
         assert status is None and answer.complete and answer.header("transfer-encoding") is None
@@ -333,7 +341,7 @@ def test_u15_header_bomb(gateway, stream):
 
 
 def test_u15_slow_headers(gateway):
-    refused_or_broken(gateway, ask(gateway, "+slowhdr=400", stream=True), 504)
+    refused_or_broken(gateway, ask(gateway, "+slowhdr=400", stream=True, model="silent"), 504)
 
 
 def test_u_drop_before_any_byte(gateway, provider):
@@ -350,10 +358,11 @@ def test_after_all_that_it_works(gateway):
 # --- U16: all down ---------------------------------------------------------------------------------------------------
 
 def test_u16_nobody_there_is_told_fast():
-    config = {"backends": [{"name": name, "kind": "vllm", "url": "http://127.0.0.1:1/v1"} for name in ("a", "b", "c")],
+    config = {"backends": [{"name": name, "kind": "vllm", "url": "http://127.0.0.1:1/v1", "timeouts": PATIENT}
+                           for name in ("a", "b", "c")],
               "models": [{"name": "tiny", "backends": ["a", "b", "c"]}]}
     with Gateway(**config) as gateway:
         gateway.chat()
         began = time.monotonic()
         assert gateway.chat().status in (502, 503)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < AT_ONCE

@@ -2,11 +2,10 @@
 
 import json
 import re
-import statistics
 import time
 
 import pytest
-from harness import Gateway, backend, echo, question, request_bytes
+from harness import AT_ONCE, Gateway, backend, echo, in_half, question, request_bytes
 
 WORDS = "One two three four five"
 CHAT = "/v1/chat/completions"
@@ -53,8 +52,8 @@ PHASES = [phase_before_first_byte, phase_after_the_upstreams_head, phase_in_the_
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.__name__[6:])
 def test_f1_f2_f3_the_upstream_is_left_within_100_ms(gateway, provider, phase, leave, door):
     stream, ready = phase(provider)
-    delays = []
-    for _ in range(5):
+
+    def delay():
         provider.requests.clear()
         with gateway.client() as client:
             client.ask("POST", door, question(stream=stream), read=False)
@@ -67,9 +66,10 @@ def test_f1_f2_f3_the_upstream_is_left_within_100_ms(gateway, provider, phase, l
                 getattr(client, leave)()
             request = provider.last()
             request.wait_ended()
-            delays.append(request.ended_at - left)
             assert request.answered is None
-    assert statistics.median(delays) < 0.1 and max(delays) < 1, delays
+            return request.ended_at - left
+
+    in_half(delay, 0.1)
     gateway.quiet()
 
 
@@ -91,6 +91,7 @@ def test_f2_left_before_it_was_read(gateway, provider):
         client = gateway.client()
         client.ask("POST", CHAT, question("tiny", "[[+hang]]"), read=False)
         client.reset()
+    gateway.fence()         # all have been accepted
     gateway.quiet()
     for request in provider.chats():
         assert request.wait_ended()
@@ -119,6 +120,7 @@ def test_f1_a_thousand_leave(gateway, provider):
                 client.read_head()
             (client.reset if number % 3 else client.close)()
         gateway.clients.clear()
+    gateway.fence()
     gateway.quiet()
     gateway.wait("connections", lambda count: count <= 1)
 
@@ -163,9 +165,10 @@ def test_f4_a_reader_that_stops_stops_the_upstream(gateway, provider):
 
 
 def test_f4_a_slow_reader_gets_everything(gateway, provider):
+    before = gateway.metric("pauses_total")
     with gateway.client(receive_buffer=4096) as client:
         client.ask("POST", CHAT, question("tiny", "[[+tokens=20000]]", stream=True), read=False)
-        gateway.wait("pauses_total", lambda count: count >= 1)
+        gateway.wait("pauses_total", lambda count: count > before)
         answer = client.read_answer()
         assert answer.complete and len(answer.text().split()) == 20000
 
@@ -250,7 +253,7 @@ def test_f5_honest_clients_do_not_feel_slow_ones(provider):
         for _ in range(20):
             began = time.monotonic()
             assert gateway.chat(question("echo")).status == 200
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < AT_ONCE
 
 
 # --- F8, F9, F10: sizes ------------------------------------------------------------------------------------------
@@ -302,12 +305,12 @@ def test_f8_exactly_the_limit_is_fine(small, provider):
 
 
 def test_f8_all_bodies_together_are_bounded(small):
-    clients = []
+    clients, before = [], small.metric("requests_refused_total")
     for _ in range(12):
         client = small.client()
         client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n" + b" " * 59_000)
         clients.append(client)
-    small.wait("requests_refused_total", lambda count: count >= 1)
+    small.wait("requests_refused_total", lambda count: count > before)
     assert small.metric("body_bytes") <= 256 * 1024 + 60_000
     statuses = [client.read_answer().status for client in clients if client.closed(within=0.2) or client.input]
     assert statuses and set(statuses) <= {503, 413, 429}
@@ -349,9 +352,9 @@ def test_f9_long_target(small):
 
 def test_f10_depth_and_width_are_linear(gateway):
     for body in (b"[" * 3_000_000, b'{"a":' * 1_000_000, b"[1," * 3_000_000, b'{"x":"' + b"\\u0041" * 2_000_000 + b'"}'):
-        began = time.monotonic()
-        assert gateway.ask(CHAT, body).status == 400
-        assert time.monotonic() - began < 5
+        # What is quadratic would take days.
+        with gateway.client(timeout=60) as client:
+            assert client.ask("POST", CHAT, body).status == 400
 
 
 # --- F14: pipelining ------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import subprocess
 import threading
 
 import pytest
-from harness import BINARY, ROOT, Gateway, backend, check_config, echo, question
+from harness import BINARY, ROOT, Gateway, backend, check_config, echo, port_of, question, reserved
+from memory_world import until
 from provider import Provider
 
 WORDS = "One two three four five"
@@ -74,7 +75,7 @@ def test_a_url_is_enough(kind):
     with Provider(kind, models=["first-model", "second/model:tag"]) as provider:
         arguments = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--backend", provider.url + "/v1"]
         with Gateway(arguments=arguments, text=False) as gateway:
-            gateway.wait_for(lambda: gateway.chat(question("first-model")).status == 200, "the list of the server")
+            until(lambda: gateway.chat(question("first-model")).status == 200, "the list of the server")
             names = {model["id"] for model in gateway.ask("/v1/models").json()["data"]}
             assert {"first-model", "second/model:tag"} <= names
             assert gateway.chat(question("second/model:tag", stream=True)).text() == WORDS
@@ -89,19 +90,14 @@ def test_a_url_is_enough(kind):
 
 def test_a_url_whose_server_comes_later(provider):
     """The server loads its model while the gateway is up."""
-    import socket
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    holder = reserved()
+    port = port_of(holder)
     arguments = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--backend", f"http://127.0.0.1:{port}/v1"]
-    with Gateway(arguments=arguments, text=False) as gateway:
+    with holder, Gateway(arguments=arguments, text=False) as gateway:
         assert gateway.chat().status in (404, 502, 503)
         assert gateway.ask("/healthz").status == 200
         with Provider("vllm", port=port):
-            import time
-            deadline = time.monotonic() + 20
-            while gateway.chat().status != 200:
-                assert time.monotonic() < deadline, "the server was never noticed"
+            until(lambda: gateway.chat().status == 200, "the server to be noticed", 20)
 
 
 def test_two_urls():
@@ -110,7 +106,7 @@ def test_two_urls():
                      two.url + "/v1"]
         with Gateway(arguments=arguments, text=False) as gateway:
             for name, provider in (("a", one), ("b", two)):
-                gateway.wait_for(lambda name=name: gateway.chat(question(name)).status == 200, "the list")
+                until(lambda name=name: gateway.chat(question(name)).status == 200, "the list")
                 assert provider.last().json["model"] == name
 
 

@@ -10,6 +10,7 @@ import time
 import pytest
 from conftest import house_config
 from harness import Gateway, question, request_bytes
+from memory_world import until
 
 DOORS = ["/v1/chat/completions", "/api/inference/v1/chat/completions"]
 FAULTS = [
@@ -88,6 +89,6 @@ def test_storm(providers, workers):
         for name in ("calls", "exchanges", "streams", "connections", "body_bytes"):
             gateway.wait(name, 0, timeout=20)
         for kind in providers:
-            assert gateway.chat(question(kind)).status == 200
+            until(lambda kind=kind: gateway.chat(question(kind)).status == 200, f"{kind} to be served")
         ids = [record["id"] for record in gateway.log()]
         assert len(ids) == len(set(ids)), "one line per request"

@@ -5,6 +5,7 @@ import threading
 import goodfire
 import pytest
 from harness import Gateway, echo
+from memory_world import until
 
 MODEL = "meta-llama/Meta-Llama-3.1-8B-Instruct"
 WORDS = 4000
@@ -29,7 +30,7 @@ def test_a_client_that_lags_behind_reads_whole_events(gateway):
     said = [next(stream).choices[0].delta.content]
     # Over 64 KiB wait for the client when it goes on reading.
     before = gateway.metric("events_total")
-    gateway.wait_for(lambda: gateway.metric("events_total") >= before + 150 or before >= 150, "events to pile up")
+    until(lambda: gateway.metric("events_total") >= before + 150 or before >= 150, "events to pile up")
     said += [chunk.choices[0].delta.content for chunk in stream]
     assert "".join(said) == text
 
@@ -60,8 +61,8 @@ def test_what_has_arrived_ends_between_two_events(gateway):
         begun, ends = gateway.metric("events_total"), []
         while True:
             if len(ends) % 50 == 0:     # fall behind now and then
-                gateway.wait_for(lambda: gateway.metric("events_total") >= min(begun + 100 + 8 * len(ends), WORDS),
-                                 "events to pile up")
+                until(lambda: gateway.metric("events_total") >= min(begun + 100 + 8 * len(ends), WORDS),
+                      "events to pile up")
             data = client.socket.recv(65536)
             ends.append(len(data) + (ends[-1] if ends else 0))
             if data.endswith(b"0\r\n\r\n") or not data:

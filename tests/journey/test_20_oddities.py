@@ -6,7 +6,8 @@ import socket
 import threading
 
 import pytest
-from harness import Gateway, question
+from harness import Gateway, port_of, question, reserved
+from memory_world import until
 
 CHUNK = 'data: {"id":"x","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":%s}]}\n\n'
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -21,8 +22,9 @@ class Backend:
 
     def __init__(self, serve, port=0):
         self.serve, self.asked = serve, 0
-        self.socket = socket.create_server(("127.0.0.1", port))
-        self.port = self.socket.getsockname()[1]
+        self.holder = None if port else reserved()      # keeps the port for who comes after us
+        self.port = port or port_of(self.holder)
+        self.socket = socket.create_server(("127.0.0.1", self.port))
         self.hold = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -54,6 +56,8 @@ class Backend:
     def __exit__(self, *_):
         self.hold.set()
         self.socket.close()
+        if self.holder:
+            self.holder.close()
 
 
 def gateway_for(*backends, **more):
@@ -128,8 +132,10 @@ def test_a_backend_that_was_down_is_asked_again():
         for _ in range(8):
             assert gateway.chat().status == 200
         with Backend(whole, port=first.port) as again:
-            gateway.wait_for(lambda: gateway.chat().status == 200 and again.asked > 0, "the first to be asked")
-            assert [gateway.chat().json()["choices"][0]["message"]["content"] for _ in range(5)] == [str(again.port)] * 5
+            until(lambda: gateway.chat().status == 200 and again.asked > 0, "the first to be asked")
+            answers = [gateway.chat() for _ in range(5)]
+            assert [answer.status for answer in answers] == [200] * 5, [answer.body for answer in answers]
+            assert [answer.json()["choices"][0]["message"]["content"] for answer in answers] == [str(again.port)] * 5
 
 
 def test_one_silent_list_does_not_hold_the_others():

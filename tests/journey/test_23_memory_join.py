@@ -3,10 +3,9 @@
 import random
 import resource
 import signal
-import statistics
 
 import pytest
-from harness import Gateway
+from harness import Gateway, in_half
 from memory_world import (CHAT, FULL, GOODFIRE, Swarm, control, counts, mirrored, one_model, page, said, seeded, until,
                           verdict, wait_joins, wanted)
 
@@ -86,20 +85,22 @@ def test_many_without_a_barrier(gateway, provider):
 
 
 def test_a_late_comer_has_its_first_event_at_once(gateway, provider):
-    body, delays = seeded(mirrored("+tokens=50"), stream=True), []
+    body = seeded(mirrored("+tokens=50"), stream=True)
     provider.hold(at=40)
     with Swarm(gateway) as swarm:
         guests = swarm.ask(1, body)
         Swarm.wait(guests, b" w30")
-        for _ in range(30):
+
+        def delay():
             one, = swarm.ask(1, body)
             Swarm.wait([one], b" w30")
-            delays.append(one.when(first_event(body)) - one.asked)
             guests.append(one)
+            return one.when(first_event(body)) - one.asked
+
+        in_half(delay, 0.005 if RELEASE else 0.2, times=30)
         provider.release()
         assert {answer.body for answer in swarm.answers(guests)} == {guests[0].answer().body}
     assert len(provider.chats()) == 1
-    assert statistics.median(delays) < (0.005 if RELEASE else 0.2), delays
 
 
 # --- leaving -----------------------------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ def test_who_leaves_harms_nobody(gateway, provider, how):
         Swarm.wait(late, first_event(body))
         provider.release()
         answers = swarm.answers([guest for guest in others + late if guest not in leaving])
-    assert len(provider.chats()) == 1 and provider.last().ended is None or provider.last().answered
+    assert len(provider.chats()) == 1 and (provider.last().ended is None or provider.last().answered)
     assert len(answers) == 35 and {said(answer) for answer in answers} == {answers[0].text()}
     assert answers[0].text().endswith(" w30") and {verdict(answer) for answer in answers} == {"join"}
     assert verdict(gateway.chat(body)) == "hit"
@@ -130,8 +131,7 @@ def test_who_leaves_harms_nobody(gateway, provider, how):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_last_one_to_leave_ends_the_call(gateway, provider, stream):
-    delays = []
-    for _ in range(5):
+    def delay():
         body, before = seeded(stream=stream), counts(gateway)
         provider.requests.clear()
         provider.hold(at=2 if stream else "head")
@@ -145,12 +145,15 @@ def test_the_last_one_to_leave_ends_the_call(gateway, provider, stream):
             assert provider.last().ended is None, "somebody still reads"
             swarm.leave(guests[-1:])
             provider.last().wait_ended()
-            delays.append(provider.last().ended_at - guests[-1].left)
+            took = provider.last().ended_at - guests[-1].left
         provider.release()
         settled(gateway)
         again = gateway.chat(body)
         assert verdict(again) == "miss" and said(again) == wanted(body), "what nobody heard to its end is not kept"
-    assert statistics.median(delays) < 0.1 and max(delays) < (0.1 if RELEASE else 1), delays
+        assert not RELEASE or took < 0.1
+        return took
+
+    in_half(delay, 0.1)
 
 
 def test_leaving_and_joining_in_one_breath(gateway, provider):

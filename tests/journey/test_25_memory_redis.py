@@ -7,14 +7,14 @@ import time
 
 import pytest
 from conftest import house_config
-from harness import Gateway, question
+from harness import AT_ONCE, Gateway, question
 from memory_world import (CHAT, GOODFIRE, LOGITS, Swarm, cache_command, control, counts, mirrored, nonce, one_model, page,
                           purge, said, seeded, told_again, until, verdict,
                           wanted)
 from redis_world import Redis, RedisError, Talk, Wire, connected
 
 # What a sanitized build on a busy machine may add to the deadline.
-SLACK = 1.0
+SLACK = AT_ONCE
 
 
 def redis_cache(redis, memory="0", **more):
@@ -78,7 +78,7 @@ def test_two_gateways_share_it(provider, how):
         }.get(how, ({}, None))
         database = {"database": 3, "unix url": 2}.get(how, 0)
         with gateway_on(provider, redis, **more) as one, gateway_on(provider, redis, memory="8m", **more) as two:
-            body = seeded(mirrored("+tokens=9"), stream=True)
+            body, began = seeded(mirrored("+tokens=9"), stream=True), time.monotonic() - 1
             first = one.chat(body)
             with Talk(redis.unix) as talk:
                 if login:
@@ -90,7 +90,8 @@ def test_two_gateways_share_it(provider, how):
             second, third = two.chat(body), two.chat(body)
             assert verdict(first) == "miss" and len(provider.chats()) == 1
             for answer in (second, third):
-                assert verdict(answer) == "hit" and answer.body == first.body and answer.header("age") == "0"
+                assert verdict(answer) == "hit" and answer.body == first.body
+                assert 0 <= int(answer.header("age")) <= time.monotonic() - began
                 assert answer.header("x-embergate-cache-key") == first.header("x-embergate-cache-key")
             assert counts(two)["recalled"] == 1 and counts(two)["hits"] >= 1
             assert page(two)["redis"]["configured"] and page(two)["redis"]["up"] == 2
@@ -238,7 +239,7 @@ def test_r2_killed_and_back(provider):
         for thread in threads:
             thread.join()
         assert not failed, failed[0]
-        assert longest[0] < 3 * SLACK
+        assert longest[0] < SLACK
         ask_all(gateway, bodies)
         until(lambda: set(ask_all(gateway, bodies)[0]) == {"hit"}, "it to be used again")
         told = [line for line in gateway.lines if "redis" in line.lower() and not line.startswith("request ")]

@@ -70,7 +70,7 @@ class Place:
 
     def __init__(self, kind, page=None, **more):
         self.kind, self.more = kind, more
-        self.provider = Provider(kind, **more)
+        self.first = self.provider = Provider(kind, **more)     # the first one keeps the port
         self._begin(page)
         self.port = self.provider.port
 

@@ -11,10 +11,10 @@ import subprocess
 import time
 
 import pytest
-from harness import Gateway, backend, question
+from harness import Gateway, backend, port_of, question, reserved
 from memory_world import (CHAT, GOODFIRE, Swarm, cache_command, control, counts, key, labelled, mirrored, one_model, page,
                           purge, reason, remembering, said, seeded, until, verdict, wanted)
-from redis_world import PREFIX, Redis, Wire, connected, free_port
+from redis_world import PREFIX, Redis, Wire, connected
 
 ONLY = control("only-if-cached")
 # Freed memory is not held back, to be measured.
@@ -129,8 +129,8 @@ LOOKS = rb"GET\r\n\$\d+\r\nembergate:a"
 @pytest.mark.parametrize("taken_by", ["listen", "admin"])
 @pytest.mark.parametrize("there", [True, False], ids=["redis", "no redis"])
 def test_a_taken_port_ends_the_program_in_good_order(provider, redis, taken_by, there):
-    port = redis.port if there else free_port()
-    with socket.socket() as taken:
+    with reserved() as nobody, socket.socket() as taken:
+        port = redis.port if there else port_of(nobody)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = "127.0.0.1:%d" % taken.getsockname()[1]

@@ -3,6 +3,7 @@ its dialect's form, and what was estimated is settled."""
 
 import json
 import os
+import re
 import time
 
 import goodfire
@@ -24,6 +25,12 @@ SLOW = {"requests_per_minute": 1}
 
 def openai_client(gateway, key="none", **more):
     return openai.OpenAI(base_url=gateway.url + "/v1", api_key=getattr(key, "text", key), **more)
+
+
+def seconds_of(text):
+    """A duration as the header tells it: 1h2m3s, or 250ms."""
+    units = {"h": 3600, "m": 60, "s": 1, "ms": .001}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)(ms|[hms])", text))
 
 
 # --- rates -----------------------------------------------------------------------------------------------------------
@@ -50,7 +57,8 @@ def test_exactly_the_burst_passes(rated, rate, burst):
     with Swarm(rated) as swarm:
         guests = swarm.ask(burst + 30, question(name))
         answers = swarm.answers(guests)
-    more = int((time.monotonic() - began) * rate / 60) + 1
+    took = time.monotonic() - began
+    more = int(took * rate / 60) + 1
     passed = statuses(answers).get(200, 0)
     assert burst <= passed <= burst + (more if rate >= 60 else 0), (passed, more)
     left = [int(answer.header("x-ratelimit-remaining-requests")) for answer in answers]
@@ -64,7 +72,8 @@ def test_exactly_the_burst_passes(rated, rate, burst):
             continue
         assert error(answer) == RATE
         wait = int(answer.header("retry-after-ms"))
-        assert 1 <= wait <= 60000 / rate and int(answer.header("retry-after")) == -(-wait // 1000)
+        # One worker may have looked at the clock before the other one did that was first.
+        assert 1 <= wait <= 60000 / rate + took * 1000 and int(answer.header("retry-after")) == -(-wait // 1000)
         assert answer.header("x-should-retry") != "false"
 
 
@@ -94,13 +103,16 @@ def test_every_answer_tells(providers):
     """Whole, streamed, refused, of either dialect, of a provider's failure."""
     quota = {"requests_per_minute": 1, "requests_burst": 20, "tokens_per_minute": 100000}
     with limiting(providers["openai"], quota) as gateway:
+        began = time.monotonic()
         answers = [gateway.chat(), gateway.chat(stream=True), gateway.goodfire(), gateway.goodfire(stream=True),
                    gateway.chat(text="[[+status=500]]")]
+        took = time.monotonic() - began
         assert [answer.status for answer in answers] == [200, 200, 200, 200, 502]
         for number, answer in enumerate(answers):
             assert answer.header("x-ratelimit-limit-requests") == "1"
             assert answer.header("x-ratelimit-remaining-requests") == str(19 - number), number
-            assert answer.header("x-ratelimit-reset-requests").startswith(f"{number + 1}m" if number else "1m"), number
+            reset = seconds_of(answer.header("x-ratelimit-reset-requests"))
+            assert 60 * (number + 1) - took <= reset <= 60 * (number + 1), (number, reset)
             assert answer.header("x-ratelimit-limit-tokens") == "100000"
             assert 90000 < int(answer.header("x-ratelimit-remaining-tokens")) < 100000
             assert answer.header("x-ratelimit-reset-tokens")
@@ -117,10 +129,11 @@ def test_without_limits_nothing_is_told(providers):
 
 def test_forms_of_a_rate(providers):
     with limiting(providers["openai"], {**SLOW, "requests_burst": 1}) as gateway:
+        began = time.monotonic()
         assert gateway.chat().status == 200
         answer = gateway.chat()
         assert error(answer) == RATE and answer.json()["error"]["param"] is None
-        assert 59 <= int(answer.header("retry-after")) <= 60
+        assert 60 - (time.monotonic() - began) <= int(answer.header("retry-after")) <= 60
         other = gateway.goodfire()
         assert other.status == 429 and other.header("retry-after") and other.header("retry-after-ms")
         assert gateway.wait_record(answer)["status"] == "429"
@@ -137,11 +150,12 @@ def test_forms_of_a_budget(providers):
 
 def test_openai_python(providers):
     """It waits as long as it is told and comes again; it does not for a budget."""
-    with limiting(providers["openai"], {"requests_per_minute": 120, "requests_burst": 1},
+    with limiting(providers["openai"], {"requests_per_minute": 60, "requests_burst": 1},
                   model={"quota": {"tokens_per_day": 2000}}) as gateway:
         with openai_client(gateway, max_retries=2) as client:
-            for _ in range(2):
-                assert client.chat.completions.create(model="tiny", messages=MESSAGES, max_tokens=5).choices
+            # Whoever asks less than once a second is not refused.
+            until(lambda: client.chat.completions.create(model="tiny", messages=MESSAGES, max_tokens=5).choices and
+                  gateway.metric("limits_refused_total"), "a refusal")
             assert gateway.metric("limits_refused_total") == 1, "refused once, and not before the wait was over"
             before = gateway.metric("limits_refused_total")
             with pytest.raises(openai.RateLimitError) as refused:
@@ -150,7 +164,7 @@ def test_openai_python(providers):
             assert gateway.metric("limits_refused_total") == before + 1
         with openai_client(gateway, max_retries=0) as client:
             with pytest.raises(openai.RateLimitError) as refused:
-                for _ in range(2):
+                for _ in range(20):
                     client.chat.completions.create(model="tiny", messages=MESSAGES, max_tokens=5)
             assert refused.value.code == "rate_limit_exceeded"
 

@@ -10,9 +10,9 @@ import time
 import pytest
 from admit_world import (BUDGET, COST, RATE, Key, entries, error, free, limited, own_usage, places, statuses,
                          tokens_question, until, usage, used)
-from harness import FAKETIME, Gateway, backend, question
+from harness import AT_ONCE, FAKETIME, Gateway, backend, question
 from memory_world import Swarm, seeded, verdict, wait_joins
-from redis_world import Redis, Talk, Wire, free_port
+from redis_world import Redis, Talk, Wire
 
 SLOW = {"requests_per_minute": 1}
 _prefixes = itertools.count(1)
@@ -264,7 +264,7 @@ def test_pages_tell_what_all_gateways_used(provider, redis):
 # --- a gateway dies ------------------------------------------------------------------------------------------------
 
 def test_a_killed_gateways_places_come_back(provider, redis):
-    with Several(2, redis, provider, {"concurrent": 4}, admission=shared(redis, lease="1s")) as (one, two), \
+    with Several(2, redis, provider, {"concurrent": 4}, admission=shared(redis, lease="3s")) as (one, two), \
             Swarm(one) as here, Swarm(two) as there:
         one.expect_end = True
         provider.hold()
@@ -287,11 +287,11 @@ def test_a_killed_gateways_places_come_back(provider, redis):
 
 def test_a_long_answer_keeps_its_place(provider, redis):
     """Longer than its lease."""
-    with Several(2, redis, provider, {"concurrent": 1}, admission=shared(redis, lease="1s")) as (one, two), Swarm(one) as swarm:
+    with Several(2, redis, provider, {"concurrent": 1}, admission=shared(redis, lease="3s")) as (one, two), Swarm(one) as swarm:
         provider.hold()
         guests = swarm.ask(1, question())
         provider.wait_chats(1)
-        end = time.monotonic() + 2.5
+        end = time.monotonic() + 4
         while time.monotonic() < end:
             assert two.chat().status == 429
             time.sleep(.1)
@@ -340,13 +340,15 @@ def test_redis_goes_away(provider, mode, how):
     with Redis() as redis, Several(2, redis, provider, quota, admission=shared(redis, deadline="50ms"),
                                    workers=2) as gateways:
         back(gateways[0])
+        name = {"open": "limits_opened_total", "local": "limits_local_total", "closed": "limits_closed_total"}[mode]
+        before = gateways[0].metric(name)
         lost(gateways[0], redis, how)
         answers, longest = [], 0
         for number in range(40):
             began = time.monotonic()
             answers.append(gateways[number % 2].chat())
             longest = max(longest, time.monotonic() - began)
-        assert longest < 2, longest
+        assert longest < AT_ONCE, longest
         assert all(told_degraded(answer) for answer in answers)
         if mode == "closed":
             assert {error(answer)[0] for answer in answers} <= {429, 503}
@@ -354,15 +356,13 @@ def test_redis_goes_away(provider, mode, how):
                        for answer in answers)
         else:
             assert statuses(answers) == {200: 40}
-        name = {"open": "limits_opened_total", "local": "limits_local_total", "closed": "limits_closed_total"}[mode]
-        assert gateways[0].metric(name) == 20 and gateways[0].metric("limits_degraded_total") >= 20
+        assert gateways[0].metric(name) - before == 20 and gateways[0].metric("limits_degraded_total") >= 20
         # What waits for Redis is given up at the deadline: most are decided at once.
         gateways[0].wait_line("redis of the limits: away")
         found(redis, how)
-        # Each worker has a connection of its own.
-        until(lambda: not any(told_degraded(answer) for _ in range(4) for answer in ask_all(gateways, 5)),
+        # Each worker has a connection of its own; one reply beyond the deadline, and it is left alone for a second.
+        until(lambda: not any(told_degraded(answer) or answer.status != 200 for answer in ask_all(gateways, 5)),
               "Redis to be asked by all", 15)
-        assert statuses(ask_all(gateways, 5)) == {200: 10}
 
 
 def test_the_local_share(provider):
@@ -421,18 +421,15 @@ def test_redis_goes_away_while_they_run(provider, mode):
 
 
 def test_redis_absent_at_start(provider):
-    port = free_port()
+    redis = Redis()
     quota = {**SLOW, "requests_burst": 30, "on_redis_failure": "open"}
     began = time.monotonic()
-    with Several(2, None, provider, quota, ready=False, admission=shared(f"redis://127.0.0.1:{port}", deadline="50ms")) \
-            as gateways:
+    with Several(2, redis, provider, quota, ready=False) as gateways:
         assert time.monotonic() - began < 10
         for gateway in gateways:
             answer = gateway.chat()
             assert answer.status == 200 and told_degraded(answer)
             gateway.wait_line("redis of the limits: away")
-        redis = Redis()
-        redis.port = port
         with redis:
             for gateway in gateways:
                 back(gateway)

@@ -246,7 +246,11 @@ def test_a_place_beside_the_one_that_is_waited_for(providers, stays):
         began = time.monotonic()
         (second if stays == "one" else first).release()
         assert statuses(swarm.answers(guests)) == {200: 40}
-        assert time.monotonic() - began < 2, "not one at each look of a tenth of a second"
+        waited = time.monotonic() - began
+        # As many that find a place at once.
+        began = time.monotonic()
+        assert statuses(gateway.chat() for _ in range(40)) == {200: 40}
+        assert waited < time.monotonic() - began + 2, "not one at each look of a tenth of a second"
         (first if stays == "one" else second).release()
         assert statuses(swarm.answers(at_first + at_second)) == {200: 2}
         free(gateway)
@@ -284,7 +288,7 @@ def test_comments_while_waiting(provider):
 
 def test_comments_and_then_no_place(provider):
     """The head has been sent: an error event, and no good end."""
-    with queueing(provider, longest="500ms", timeouts={"keepalive": "100ms"}) as gateway, Swarm(gateway) as swarm:
+    with queueing(provider, longest="1500ms", timeouts={"keepalive": "100ms"}) as gateway, Swarm(gateway) as swarm:
         provider.hold()
         running = swarm.ask(1, question())
         provider.wait_chats(1)

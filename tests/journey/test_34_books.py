@@ -13,7 +13,11 @@ from memory_world import GOODFIRE, Swarm, mirrored, nonce, seeded, until
 SEED = int(os.environ.get("EMBERGATE_STORM_SEED", random.randrange(1 << 32)))
 ROUNDS = int(os.environ.get("EMBERGATE_STORM_ROUNDS", 1))
 LARGE = {"tokens_per_day": "1000m", "tokens_per_month": "1000m", "concurrent": 1000}
-HASTY = {"connect": "5s", "first_byte": "700ms", "between_bytes": "700ms", "total": "10s"}
+# Only the silence that is meant is short.
+SLOW = {"connect": "20s", "first_byte": "20s", "between_bytes": "20s", "total": "60s"}
+SILENT, STALLED = {**SLOW, "first_byte": "700ms"}, {**SLOW, "between_bytes": "1s"}
+# With everything at once: who is not silent has this much time, and a whole answer that never comes takes all of it.
+HASTY = {"connect": "5s", "first_byte": "5s", "between_bytes": "5s", "total": "10s"}
 
 
 def booked(provider, cache="never", patience=None, **more):
@@ -63,7 +67,7 @@ def prompt_of(text):
     ("+nousage", 7),                    # a good end without a word of what it cost: all events
 ])
 def test_a_stream_that_ended_early(provider, fault, events):
-    keys, gateway = booked(provider, patience=HASTY)
+    keys, gateway = booked(provider, patience=STALLED if "stall" in fault else SILENT if "hang" in fault else SLOW)
     with gateway:
         text = f"four [[{fault}]]"
         gateway.chat(question(text=text, stream=True), headers=keys[0].head)
@@ -72,7 +76,7 @@ def test_a_stream_that_ended_early(provider, fault, events):
 
 @pytest.mark.parametrize("fault", ["+hang", "+status=503", "+drop", "+notjson", "+html", "+cl=9"])
 def test_a_whole_answer_that_failed(provider, fault):
-    keys, gateway = booked(provider, patience={**HASTY, "total": "1s"})
+    keys, gateway = booked(provider, patience={**SLOW, "total": "1s"})
     with gateway:
         assert gateway.chat(question(text=f"[[{fault}]]"), headers=keys[0].head).status != 200
         assert charged(gateway) == 0
@@ -201,7 +205,7 @@ def test_a_storm_in_a_queue(provider):
     keys = [Key("alice", team="red"), Key("bob", team="blue")]
     limits = {"quota": {**LARGE, "concurrent": 3}, "queue": {"length": 20, "longest": "400ms"}}
     with Gateway(**limited(provider, {**LARGE, "concurrent": 15}, model=limits, keys=entries(*keys), workers=2,
-                           place={"timeouts": HASTY}, cache={"when": "repeatable"})) as gateway, Swarm(gateway) as swarm:
+                           place={"timeouts": SLOW}, cache={"when": "repeatable"})) as gateway, Swarm(gateway) as swarm:
         provider.always = {"ttfb": "5"}
         for _ in range(ROUNDS):
             guests = []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from admit_world import Key, Stranger, entries
 from conftest import SHORT
-from harness import PATIENCE, Client, Gateway, backend, echo, question, request_bytes
+from harness import PATIENCE, Client, Gateway, backend, echo, port_of, question, request_bytes, reserved
 from log_world import PARTS, Watch
 from memory_world import CHAT, GOODFIRE, LOGITS, Swarm, control, counts, seeded, until, wait_joins
 from provider_kinds import Reply
@@ -34,10 +34,9 @@ FEATURES = "/api/inference/v1/features/search?q=x"
 
 # --- the houses: gateways that rows are asked of ----------------------------------------------------------------------
 
-def closed_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+NOBODY_THERE = reserved()
+# The silence that is meant, and enough for whatever speaks.
+SILENCE = {**SHORT, "connect": "20s", "first_byte": "3s"}
 
 
 def deaf_port():
@@ -54,10 +53,10 @@ def deaf_port():
 
 
 def plain_house(providers):
-    dead = f"http://127.0.0.1:{closed_port()}/v1"
+    dead = f"http://127.0.0.1:{port_of(NOBODY_THERE)}/v1"
     one = providers["openai"]
     return {
-        "backends": [backend("one", one, timeouts=SHORT), backend("gf", providers["goodfire"]),
+        "backends": [backend("one", one, timeouts=SILENCE), backend("gf", providers["goodfire"]),
                      backend("llama", providers["llama-server"]), echo(),
                      {"name": "dead", "kind": "openai", "url": dead},
                      {"name": "nowhere", "kind": "openai", "url": "http://no-such-host.invalid/v1"},
@@ -77,6 +76,13 @@ def plain_house(providers):
     }
 
 
+def patient_house(providers):
+    """Nobody is hurried."""
+    config = plain_house(providers)
+    del config["timeouts"]
+    return config
+
+
 ALICE = Key("alice", team="red", models=["tiny"], metadata={"project": "x"})
 
 
@@ -94,7 +100,7 @@ def limited_house(providers):
     return {"backends": [backend("one", providers["openai"])], "models": models, "cache": {"when": "repeatable"}}
 
 
-HOUSES = {"plain": plain_house, "keyed": keyed_house, "limited": limited_house}
+HOUSES = {"plain": plain_house, "patient": patient_house, "keyed": keyed_house, "limited": limited_house}
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +133,7 @@ class Row:
     always: dict = field(default_factory=dict)      # faults of the provider
     pages: dict = field(default_factory=dict)
     secret: bool = False        # asked from an address of its own
+    after: int = 0              # a stream: what befalls it does so when the client has so many events
 
 
 def check_line(record, expect):
@@ -170,7 +177,9 @@ def check_answer(record, answer):
     assert record.raw["bytes_out"] > len(answer.body)
 
 
-def send(gateway, row):
+def send(gateway, row, provider):
+    if row.after:
+        return gateway.stepwise(provider, row.body, row.after)
     with (Stranger(gateway) if row.secret else Client(gateway.addresses[0])) as client:
         if row.raw is not None:
             return client.send(row.raw).read_answer()
@@ -337,15 +346,15 @@ FAULTS = [
     fault("silence in the stream", 200, "upstream_timeout", faulty("+stall_after=3", stream=True),
           [("one", "upstream_timeout", 200)], expect={**PART, "events": 3, "completion_tokens": 3}),
     fault("closed before a byte", 502, "upstream_reset", faulty("+drop"), expect=NO_TOKENS),
-    fault("reset in the stream", 200, "upstream_reset", faulty("+rst_after=3+gap=10", stream=True),
-          [("one", "upstream_reset", 200)], expect={**PART, "events": 3}),
-    fault("end without a finish", 200, "upstream_reset", faulty("+end_after=3+gap=10", stream=True), expect=PART),
+    fault("reset in the stream", 200, "upstream_reset", faulty("+rst_after=3", stream=True),
+          [("one", "upstream_reset", 200)], expect={**PART, "events": 3}, after=3),
+    fault("end without a finish", 200, "upstream_reset", faulty("+end_after=3", stream=True), expect=PART, after=3),
     fault("no JSON", 502, "upstream_bad", faulty("+notjson"), [("one", "upstream_bad", 200)], expect=NO_TOKENS),
     fault("a page of HTML", 502, "upstream_bad", faulty("+html"), [("one", "upstream_bad", 200)]),
-    fault("a broken event", 200, "upstream_bad", faulty("+badjson=3+gap=10", stream=True), [("one", "upstream_bad", 200)],
-          expect=PART),
-    fault("an error in the stream", 200, "upstream_failed", faulty("+errorevent=3+gap=10", stream=True),
-          [("one", "upstream_failed", 200)], expect=PART),
+    fault("a broken event", 200, "upstream_bad", faulty("+badjson=3", stream=True), [("one", "upstream_bad", 200)],
+          expect=PART, after=3),
+    fault("an error in the stream", 200, "upstream_failed", faulty("+errorevent=3", stream=True),
+          [("one", "upstream_failed", 200)], expect=PART, after=3),
     fault("500", 502, "upstream_failed", faulty("+status=500"), [("one", "upstream_failed", 500)], expect=NO_TOKENS),
     fault("503", 503, "overloaded", faulty("+status=503"), [("one", "overloaded", 503)]),
     fault("503 while loading", 503, "upstream_loading", faulty("+status=503+message=Loading_model"),
@@ -371,7 +380,7 @@ def test_one_line(houses, providers, row):
         assert gateway.chat(body).status == 200
     one.always, one.pages = row.always, row.pages
     with Watch(gateway) as watch:
-        answer = send(gateway, row)
+        answer = send(gateway, row, one)
     record = watch.only
     check_form(record)
     check_answer(record, answer)
@@ -554,7 +563,7 @@ LEAVERS = [
 
 @pytest.mark.parametrize("begin, expect", LEAVERS, ids=[begin.__name__ for begin, _ in LEAVERS])
 def test_leavers(houses, provider_of, begin, expect):
-    gateway = houses("plain")
+    gateway = houses("patient")
     with Watch(gateway) as watch:
         leave = begin(gateway, provider_of("openai"))
         leave()

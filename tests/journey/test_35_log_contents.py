@@ -84,16 +84,22 @@ def test_parts_add_up(gateway, name):
 
 def test_most_of_what_the_client_sees_is_told(gateway):
     """Between the request's first byte and the head of its answer: with a slow backend only the sockets are left out."""
-    answer, _, measured = timed(gateway, question(text="[[+ttfb=400]]"))
-    assert measured - timings(answer)["total"] < 150
+    def most():
+        answer, _, measured = timed(gateway, question(text="[[+ttfb=400]]"))
+        return measured - timings(answer)["total"] < 150
+
+    until(most, "most of it to be told")
 
 
 @pytest.mark.parametrize("what, words", [("first_byte", "+ttfb=150"), ("first_byte", "+ttfb=150+status=500")])
 def test_a_backends_time_is_the_backends(gateway, what, words):
     for stream in (False, True):
-        _, record, _ = timed(gateway, question(text=f"[[{words}]]", stream=stream))
-        raw = record.raw
-        assert raw[f"{what}_ms"] >= 145 and raw["total_ms"] - raw[f"{what}_ms"] < 100, raw
+        def the_rest_is_little(stream=stream):
+            raw = timed(gateway, question(text=f"[[{words}]]", stream=stream))[1].raw
+            assert raw[f"{what}_ms"] >= 145, raw
+            return raw["total_ms"] - raw[f"{what}_ms"] < 100
+
+        until(the_rest_is_little, "nearly all of it to be the backend's")
 
 
 def test_a_slow_body_is_the_clients(gateway):
@@ -132,28 +138,36 @@ def test_no_server_timing(providers):
 
 
 def test_gaps(gateway, providers):
-    """As the client got them: twenty milliseconds each, and once as long as the provider was held."""
-    one = providers["openai"]
+    """As the client got them: twenty milliseconds each, and once as long as the provider was held. A busy machine may
+    hold up the client, the provider or the gateway alone: then they differ."""
+    until(lambda: alike(*gaps_of(gateway, providers["openai"])), "gaps that are the client's", 20)
+
+
+def gaps_of(gateway, one):
+    """The record of a stream with gaps, and the gaps that its client saw, the shortest first."""
     with Swarm(gateway) as swarm:
         one.hold(at=20)
         guest, = swarm.ask(1, question(text="[[+tokens=40+gap=20]]", stream=True))
-        one.wait(lambda: one.chats() and one.last().written == 20)
+        one.wait(lambda: one.waiting)
         time.sleep(0.3)         # the longest gap
         one.release()
         answer, = swarm.answers([guest])
     raw = gateway.wait_record(answer).raw
     arrivals = [when * 1000 for when, _ in guest.arrivals]
-    gaps = sorted(b - a for a, b in zip(arrivals, arrivals[1:]))
-    assert len(gaps) > 20 and raw["events"] >= 42
-    assert abs(raw["gap_p50_ms"] - gaps[len(gaps) // 2]) <= max(4, 0.2 * raw["gap_p50_ms"]), (raw, gaps)
-    assert 15 <= raw["gap_p50_ms"] <= raw["gap_p99_ms"] <= raw["gap_max_ms"] >= 280
-    assert abs(raw["gap_max_ms"] - gaps[-1]) <= max(10, 0.1 * gaps[-1]), (raw, gaps)
-    assert raw["lag_ms"] < 100, "what the provider waits is not ours"
+    assert raw["events"] >= 42 and raw["gap_p50_ms"] <= raw["gap_p99_ms"] <= raw["gap_max_ms"] >= 280, raw
+    return raw, sorted(b - a for a, b in zip(arrivals, arrivals[1:]))
+
+
+def alike(raw, gaps):
+    return (len(gaps) > 20 and raw["gap_p50_ms"] >= 15 and
+            abs(raw["gap_p50_ms"] - gaps[len(gaps) // 2]) <= max(4, 0.2 * raw["gap_p50_ms"]) and
+            abs(raw["gap_max_ms"] - gaps[-1]) <= max(10, 0.1 * gaps[-1]) and
+            raw["lag_ms"] < 100)    # what the provider waits is not ours
 
 
 @pytest.mark.parametrize("body", [question(), question(stream=True), question(text="[[+ttfb=100]]"), seeded()])
 def test_lag_is_ours_alone(gateway, body):
-    """From libcurl's turn to the client's socket: never what the backend took."""
+    """From when the backend's bytes were read to the client's socket: never what the backend took."""
     for _ in range(5):
         raw = gateway.wait_record(gateway.chat(body)).raw
         assert raw["lag_ms"] <= raw["total_ms"] - raw.get("first_byte_ms", 0) - raw.get("connect_ms", 0) + 0.05, raw
@@ -236,8 +250,9 @@ def test_choices(full):
         for number in range(3)]
 
 
-def test_a_cut_stream_is_what_came(full):
-    _, raw = record_of(full, question(text="[[+rst_after=3+gap=10]]", stream=True))
+def test_a_cut_stream_is_what_came(full, providers):
+    answer = full.stepwise(providers["openai"], question(text="[[+rst_after=3]]", stream=True), 3)
+    raw = full.wait_record(answer).raw
     assert raw["outcome"] == "upstream_reset"
     choice, = raw["answer"]["choices"]
     assert choice["message"]["content"] == "One two" and choice["finish_reason"] is None

@@ -7,14 +7,13 @@ EMBERGATE_SCREENSHOT_SECONDS (60).
 import os
 import random
 import shutil
-import socket
 import subprocess
 import threading
 import time
 
 import pytest
 from admit_world import Key, entries
-from harness import PATIENCE, Gateway, backend, echo, question
+from harness import PATIENCE, Gateway, backend, echo, port_of, question, reserved
 from provider import Provider
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -189,14 +188,9 @@ def test_light_and_dark(browser, provider):
 
 # --- the first request, and no connection -----------------------------------------------------------------------------
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
 def test_it_tells_how_to_begin(browser):
-    with Gateway(backends=[echo()], models=[{"name": "it's", "backends": ["local"]}],
-                 listen=[f"127.0.0.1:{free_port()}"]) as gateway, Watched(browser, gateway) as watched:
+    with reserved() as holder, Gateway(backends=[echo()], models=[{"name": "it's", "backends": ["local"]}],
+                                       listen=[f"127.0.0.1:{port_of(holder)}"]) as gateway, Watched(browser, gateway) as watched:
         watched.wait("!document.getElementById('first').hidden")
         done = subprocess.run(["sh", "-c", watched.text("#command")], capture_output=True, text=True, timeout=30, check=True)
         assert '"chat.completion"' in done.stdout
@@ -205,8 +199,8 @@ def test_it_tells_how_to_begin(browser):
 
 
 def test_a_lost_connection_is_told_and_found_again(browser):
-    with Gateway(backends=[echo()], models=[{"name": "echo", "backends": ["local"]}],
-                 admin=f"127.0.0.1:{free_port()}") as gateway, Watched(browser, gateway) as watched:
+    with reserved() as holder, Gateway(backends=[echo()], models=[{"name": "echo", "backends": ["local"]}],
+                                       admin=f"127.0.0.1:{port_of(holder)}") as gateway, Watched(browser, gateway) as watched:
         assert gateway.chat(question("echo")).status == 200
         watched.wait("document.querySelector('[data-fact=requests]').textContent === '1'")
         assert not watched.page.is_visible("#lost")
