@@ -224,6 +224,14 @@ void shared_take(struct shared *shared, struct shared_take *take, struct scope *
     }
 }
 
+void shared_last_heard(struct shared *shared, struct scope *const *scopes, unsigned count, struct admit_time now,
+                       struct shared_take *ret)
+{
+    *ret = (struct shared_take){.shared = shared};
+    gather(ret, scopes, count);
+    shared_recall(ret, now.us);
+}
+
 void shared_forget(struct shared_take *take)
 {
     if (!take->asking)

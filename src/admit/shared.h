@@ -99,6 +99,9 @@ struct shared_take {
 void shared_take(struct shared *shared, struct shared_take *take, struct scope *const *scopes, unsigned count,
                  const struct charge *want, struct admit_time now,
                  void (*done)(void *data, int result, const struct refusal *refusal), void *data);
+/* How SCOPES stand as Redis was last heard, in RET's lines; nothing is asked, nothing is to be settled. */
+void shared_last_heard(struct shared *shared, struct scope *const *scopes, unsigned count, struct admit_time now,
+                       struct shared_take *ret);
 /* DONE does not come any more; what it takes in the end is given back. Fine when it is not asking. */
 void shared_forget(struct shared_take *take);
 /* As reservation_settle() and reservation_undo(): written behind, not waited for; kept for Redis' return when it is

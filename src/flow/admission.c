@@ -238,27 +238,42 @@ void admission_undo(struct admission *admission)
 
 /* --- headers --- */
 
-static bool tightest(const struct admission *admission, enum quota_limit limit, struct scope_line *ret)
+static void tell_shared(struct limits_told *told, const struct shared_take *take)
 {
-    const struct shared_take *shared = admission->shared;
+    told->has_requests = take->has_requests;
+    told->requests = take->requests;
+    told->has_tokens = take->has_tokens;
+    told->tokens = take->tokens;
+}
 
-    if (shared) {
-        *ret = limit == QUOTA_REQUESTS ? shared->requests : shared->tokens;
-        return limit == QUOTA_REQUESTS ? shared->has_requests : shared->has_tokens;
+/* Nothing is taken of SCOPES. */
+static void tell_standing(const struct flow *flow, struct limits_told *told, struct scope *const *scopes)
+{
+    struct admit_time now = admission_now();
+    struct shared_take heard;
+
+    if (flow->limits_shared) {
+        shared_last_heard(flow->limits_shared, scopes, SCOPE_KINDS, now, &heard);
+        tell_shared(told, &heard);
+        return;
     }
-    if (admission->tried)
-        return reservation_line(&admission->local, limit, ret);
-    return !admission->flow->limits_shared &&
-           reservation_tightest(admission->scopes, SCOPE_KINDS, limit, admission_now(), ret);
+    told->has_requests = reservation_tightest(scopes, SCOPE_KINDS, QUOTA_REQUESTS, now, &told->requests);
+    told->has_tokens = reservation_tightest(scopes, SCOPE_KINDS, QUOTA_TOKENS, now, &told->tokens);
 }
 
 void admission_note(struct exchange *x, const struct admission *admission)
 {
     struct limits_told *told = &x->told;
 
-    told->has_requests = tightest(admission, QUOTA_REQUESTS, &told->requests);
-    told->has_tokens = tightest(admission, QUOTA_TOKENS, &told->tokens);
-    told->degraded = admission->shared && admission->shared->degraded;
+    if (admission->shared) {
+        tell_shared(told, admission->shared);
+        told->degraded = admission->shared->degraded;
+    } else if (admission->tried) {
+        told->has_requests = reservation_line(&admission->local, QUOTA_REQUESTS, &told->requests);
+        told->has_tokens = reservation_line(&admission->local, QUOTA_TOKENS, &told->tokens);
+    } else {
+        tell_standing(x->flow, told, admission->scopes);
+    }
     told->waited_ms = admission->waited_ms;
     told->position = admission->position;
     told->noted = true;
@@ -266,12 +281,9 @@ void admission_note(struct exchange *x, const struct admission *admission)
 
 void admission_look(struct exchange *x)
 {
-    struct limits_told *told = &x->told;
     struct scope *scopes[SCOPE_KINDS];
 
-    if (told->noted || !x->flow->limited || x->flow->admin || x->flow->limits_shared || (x->flow->keyring && !x->key) ||
-        !admission_scopes(x, scopes))
-        return;
-    told->has_requests = reservation_tightest(scopes, SCOPE_KINDS, QUOTA_REQUESTS, admission_now(), &told->requests);
-    told->has_tokens = reservation_tightest(scopes, SCOPE_KINDS, QUOTA_TOKENS, admission_now(), &told->tokens);
+    if (!x->told.noted && x->flow->limited && !x->flow->admin && (x->key || !x->flow->keyring) &&
+        admission_scopes(x, scopes))
+        tell_standing(x->flow, &x->told, scopes);
 }

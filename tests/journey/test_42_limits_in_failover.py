@@ -173,9 +173,10 @@ def test_tokens_told_early_are_not_all(provider):
 
 # --- what is told -----------------------------------------------------------------------------------------------------
 
-def test_every_answer_tells_the_limits(provider):
+def test_every_answer_tells_the_limits(provider, admission):
+    """Where Redis counts, as it was last heard."""
     alice = Key("alice", quota={"requests_per_minute": 60, "requests_burst": 10, "tokens_per_minute": 6000})
-    with Gateway(**limited(provider, keys=entries(alice))) as gateway:
+    with Gateway(**limited(provider, keys=entries(alice), admission=admission)) as gateway:
         assert gateway.chat(headers=alice.head).status == 200
         asks = [("/v1/chat/completions", {"model": "tiny"}, 400), ("/v1/chat/completions", question("no-such"), 404),
                 ("/v1/no-such", None, 404), (GOODFIRE, {"model": "tiny"}, 422), ("/v1/models", None, 200),
