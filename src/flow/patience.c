@@ -20,7 +20,6 @@ struct patience {
 
 /* --- looking --- */
 
-
 static void keep_alive(struct exchange *x, uint64_t now)
 {
     if (!x->question->request.stream || x->endpoint->operation != CHAT_COMPLETION || x->choked || !x->conn)
