@@ -51,6 +51,7 @@ def test_no_more_than_its_places(provider, nobody, admission, known, first):
         provider.hold()
         guests = swarm.ask(MANY, question(stream=True))
         until(lambda: sum(bool(guest.ended) for guest in guests) == MANY - 2, "all but two to be refused")
+        provider.wait_chats(2)
         assert len(provider.chats()) == 2 and places(gateway)[("backend", "two")] == 2
         provider.release()
         found = statuses(swarm.answers(guests))
@@ -68,6 +69,7 @@ def test_who_comes_by_failover_waits_like_others(provider, nobody, admission, kn
         provider.hold()
         guests = swarm.ask(MANY, question()) + swarm.ask(MANY, question(stream=True))
         gateway.wait("queued_total", 2 * MANY - 2)
+        provider.wait_chats(2)
         assert len(provider.chats()) == 2 and not any(guest.ended for guest in guests)
         provider.release()
         assert statuses(swarm.answers(guests)) == {200: 2 * MANY}
