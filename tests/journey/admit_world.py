@@ -87,6 +87,13 @@ def limiting(provider, quota=None, **more):
     return Gateway(**limited(provider, quota, **more))
 
 
+def connected(*gateways, workers=1):
+    """Until Redis counts the limits: before that, each worker counts for itself."""
+    for gateway in gateways:
+        until(lambda: sum("redis of the limits: connected" in line for line in gateway.lines) >= workers,  # noqa: B023
+              "a connection of each worker")
+
+
 # --- what is told -------------------------------------------------------------------------------------------------------
 
 def usage(gateway):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from admit_world import (BUDGET, COST, RATE, Key, entries, error, free, limited, own_usage, places, statuses,
-                         tokens_question, until, usage, used)
+                         tokens_question, until, usage, used, connected)
 from harness import AT_ONCE, FAKETIME, Gateway, backend, question
 from memory_world import Swarm, seeded, verdict, wait_joins
 from redis_world import Redis, Talk, Wire
@@ -28,12 +28,6 @@ def shared(redis, prefix=None, deadline="5s", **more):
     """Redis for the limits, with a deadline that a busy machine keeps."""
     return {"redis": {"url": getattr(redis, "url", redis), "deadline": deadline,
                       "prefix": prefix or f"test{next(_prefixes)}"}, "gateways": 2, **more}
-
-
-def connected(*gateways, workers=1):
-    for gateway in gateways:
-        until(lambda: sum("redis of the limits: connected" in line for line in gateway.lines) >= workers,  # noqa: B023
-              "a connection of each worker")
 
 
 class Several:

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from admit_world import Key, entries, error, limited, places, tokens_question, usage
+from admit_world import Key, connected, entries, error, limited, places, tokens_question, usage
 from conftest import house_config
 from harness import Gateway, backend, echo, port_of, question, reserved
 from memory_world import CHAT, GOODFIRE, LOGITS, Swarm, counts, key, mirrored, nonce, remembering, seeded, until, verdict
@@ -358,7 +358,7 @@ def test_limits_that_redis_keeps(provider):
         admission = {"redis": {"url": redis.url, "deadline": "5s"}}
         quota = {"requests_per_minute": 1, "requests_burst": 10, "concurrent": 4}
         with Gateway(**limited(provider, quota, admission=admission)) as gateway:
-            until(lambda: any("redis of the limits: connected" in line for line in gateway.lines), "Redis")
+            connected(gateway)
             assert lines(explain(gateway, question()))["gateway", "", "requests_per_minute"]["used"] == 0
             for number in range(1, 4):
                 assert gateway.chat().status == 200

@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from admit_world import Key, entries, error, free, limited, places, statuses, used
+from admit_world import Key, connected, entries, error, free, limited, places, statuses, used
 from harness import Gateway, backend, question
 from memory_world import GOODFIRE, Swarm, seeded, until, wait_joins
 from redis_world import Redis
@@ -31,9 +31,12 @@ def admission(request):
 def house(provider, nobody, admission, queue=None, first=None, **more):
     """`one`, where nobody is, and `two` with two places."""
     two = backend("two", provider, quota={"concurrent": 2}, **({"queue": queue} if queue else {}))
-    return Gateway(backends=[{"name": "one", "kind": "openai", "url": nobody, **(first or {})}, two],
-                   models=[{"name": "tiny", "backends": ["one", "two"]}, {"name": "lonely", "backends": ["one"]}],
-                   **({"admission": admission} if admission else {}), **more)
+    gateway = Gateway(backends=[{"name": "one", "kind": "openai", "url": nobody, **(first or {})}, two],
+                      models=[{"name": "tiny", "backends": ["one", "two"]}, {"name": "lonely", "backends": ["one"]}],
+                      **({"admission": admission} if admission else {}), **more)
+    if admission:
+        connected(gateway, workers=more.get("workers", 1))
+    return gateway
 
 
 def down(gateway):
@@ -179,6 +182,8 @@ def test_every_answer_tells_the_limits(provider, admission):
     """Where Redis counts, as it was last heard."""
     alice = Key("alice", quota={"requests_per_minute": 60, "requests_burst": 10, "tokens_per_minute": 6000})
     with Gateway(**limited(provider, keys=entries(alice), admission=admission)) as gateway:
+        if admission:
+            connected(gateway)
         assert gateway.chat(headers=alice.head).status == 200
         asks = [("/v1/chat/completions", {"model": "tiny"}, 400), ("/v1/chat/completions", question("no-such"), 404),
                 ("/v1/no-such", None, 404), (GOODFIRE, {"model": "tiny"}, 422), ("/v1/models", None, 200),
