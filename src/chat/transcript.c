@@ -190,9 +190,9 @@ void transcript_begin(struct transcript *transcript)
     atomic_store_explicit(&transcript->begun, true, memory_order_release);
 }
 
-bool transcript_begun(const struct transcript *transcript)
+void transcript_set_queued(struct transcript *transcript, bool queued)
 {
-    return atomic_load_explicit(&transcript->begun, memory_order_acquire);
+    atomic_store_explicit(&transcript->queued, queued, memory_order_relaxed);
 }
 
 /* Room for an event of KIND: streams get more of it, to be filled by what follows. */

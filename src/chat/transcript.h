@@ -110,6 +110,7 @@ struct transcript_facts {
     /* When the last backend began to be asked, and when its last call had its connection, on the monotonic clock; 0:
      * never. */
     uint64_t asked_us, connected_us;
+    uint64_t queued_us;             /* waited for a place at a backend after another one had failed */
     unsigned raw_status;            /* of an EVENT_RAW answer */
     bool whole;                     /* every choice ended with a reason of its own accord: it may be remembered */
     bool recalled;                  /* it was made earlier, and read from the second shelf */
@@ -135,6 +136,9 @@ void transcript_fail(struct transcript *transcript, const struct failure *failur
  * inside the answer only if a keepalive had to be sent. */
 void transcript_begin(struct transcript *transcript);
 bool transcript_begun(const struct transcript *transcript);
+/* Nobody makes it now: it waits for a place somewhere. Who reads a stream may be told meanwhile that it is alive. */
+void transcript_set_queued(struct transcript *transcript, bool queued);
+bool transcript_queued(const struct transcript *transcript);
 /* Bytes of the answer came in, at US on the monotonic clock. */
 void transcript_hear(struct transcript *transcript, uint64_t us);
 /* What is known now. The views are copied. After the end it is passed over. */

@@ -35,7 +35,7 @@ struct transcript {
     _Atomic(enum transcript_status) status;     /* changes under the lock, as the last thing there */
     _Atomic uint64_t events;
     _Atomic uint64_t first_us, heard_us;        /* when the first came; when bytes came last */
-    _Atomic bool begun;
+    _Atomic bool begun, queued;
     bool shared;                                /* never changes */
     uv_mutex_t lock;
 

@@ -414,6 +414,16 @@ int reader_peek(struct reader *reader, uint32_t *ret_at_ms)
     return r;
 }
 
+bool transcript_begun(const struct transcript *transcript)
+{
+    return atomic_load_explicit(&transcript->begun, memory_order_acquire);
+}
+
+bool transcript_queued(const struct transcript *transcript)
+{
+    return atomic_load_explicit(&transcript->queued, memory_order_relaxed);
+}
+
 bool reader_ready(struct reader *reader)
 {
     struct transcript *transcript = reader->transcript;

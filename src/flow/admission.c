@@ -69,6 +69,9 @@ struct admission *admission_new(struct exchange *x, const struct config_backend 
     admission = alloc_bytes(sizeof(*admission));
     *admission = (struct admission){.flow = flow, .x = x, .team = team_of(x), .weight = weight_of(x)};
     memcpy(admission->scopes, scopes, sizeof(scopes));
+    admission->has_key = x->key != NULL;
+    if (x->key)
+        memcpy(admission->key, x->key->digest, sizeof(admission->key));
     admission_set_backend(admission, backend);
     list_init(&admission->waiting);
     if (scopes[SCOPE_OF_MODEL])
@@ -166,6 +169,11 @@ static void stop_waiting(struct admission *admission)
     patience_leave(admission);
     if (admission->asking)
         shared_forget(admission->shared);
+}
+
+bool admission_is_known(const struct admission *admission)
+{
+    return !admission->has_key || authenticate_again(admission->flow, admission->key);
 }
 
 bool admission_is_asking(const struct admission *admission)

@@ -33,11 +33,14 @@ struct admission {
     int result;
     struct refusal refusal;
 
+    bool has_key;
+    uint8_t key[DIGEST_SIZE];   /* its digest */
     struct bytes team;          /* among those who wait; in the question's arena when it may wait later on */
     uint32_t weight;
     struct waiter waiter;
     bool has_turn;
-    uint64_t since_ms, until_ms;    /* of its patience, whichever queue it waits in */
+    uint64_t since_ms;          /* since when it waits, whichever queue it waits in */
+    uint64_t left_ms;           /* of its patience, when it left a queue */
     uint64_t waited_ms;
     uint32_t position;          /* in the queue when it joined, from 1; 0: it did not wait */
 };
@@ -55,6 +58,8 @@ void admission_settle(struct admission *admission, const struct transcript_facts
 
 /* The time that limits are asked with. */
 struct admit_time admission_now(void);
+/* It had to wait: is the key that it came with good still? */
+bool admission_is_known(const struct admission *admission);
 /* Some decision of Redis is waited for. */
 bool admission_is_asking(const struct admission *admission);
 

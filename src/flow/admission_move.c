@@ -42,7 +42,10 @@ static enum flight_move judge(struct admission *admission, int result, const str
     if (result == 0) {
         patience_take(admission);
         admission_set_backend(admission, admission->moving);
-        return FLIGHT_MAY;
+        if (!admission->position || admission_is_known(admission))
+            return FLIGHT_MAY;
+        admission_leave_backend(admission);
+        return FLIGHT_MAY_NOT;
     }
     if (!queue || refusal->limit != QUOTA_CONCURRENT) {
         patience_leave(admission);

@@ -52,14 +52,10 @@ static bool is_good(const struct config_key *key)
     return key && (!key->expires_s || clock_wall_s() < key->expires_s);
 }
 
-bool authenticate_again(struct exchange *x)
+bool authenticate_again(struct flow *flow, const uint8_t digest[DIGEST_SIZE])
 {
-    if (!x->key)
-        return true;
-    refresh_keyring(x->flow);
-    if (x->flow->keyring_number == x->keyring_number)
-        return is_good(x->key);
-    return is_good(keyring_find(x->flow->keyring, x->key->digest));
+    refresh_keyring(flow);
+    return is_good(keyring_find(flow->keyring, digest));
 }
 
 enum verdict authenticate_step(struct exchange *x)

@@ -126,8 +126,8 @@ static void make_head(struct exchange *x, struct http_head *head, struct buffer 
     head->minor = x->minor;
     head->request_id = (struct bytes){x->id, sizeof(x->id)};
     tell_memory(x, head, key);
-    tell_limits(x, head);
     tell_times(x, head, timings);
+    tell_limits(x, head);
     x->status = head->status;
     x->head_sent = true;
     http_out_head(head, out);
@@ -371,6 +371,12 @@ void deliver_keepalive(struct exchange *x)
     frame_events(x, FRAME_MORE);
 }
 
+/* Its stream goes on, or will: before that, a refusal would still have a status of its own. */
+static bool may_be_kept_alive(const struct exchange *x)
+{
+    return x->head_sent || transcript_begun(x->transcript) || transcript_queued(x->transcript);
+}
+
 void deliver_tick(struct flow *flow)
 {
     uint64_t now = uv_now(flow->loop);
@@ -379,7 +385,7 @@ void deliver_tick(struct flow *flow)
         struct exchange *x = LIST_ENTRY(node, struct exchange, link);
 
         if (!x->streamed || x->at != steps_deliver || x->choked || x->ending || !x->conn ||
-            (reader_ready(&x->reader) && list_empty(&x->pacing)) || !transcript_begun(x->transcript))
+            (reader_ready(&x->reader) && list_empty(&x->pacing)) || !may_be_kept_alive(x))
             continue;
         if (!x->last_write_ms)
             x->last_write_ms = now;

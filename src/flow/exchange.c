@@ -234,7 +234,7 @@ static void refuse_foreign(struct exchange *x, const struct http_request *reques
     x->body_message = "The administration takes no requests from pages of another origin.";
 }
 
-/* The host of a Host field, without its port and brackets. */
+/* The host of a Host field, without its port and brackets, and the dot at the end of a whole name. */
 static struct bytes host_name(struct bytes host)
 {
     size_t end = host.size;
@@ -243,7 +243,9 @@ static struct bytes host_name(struct bytes host)
         return (struct bytes){host.data + 1, bytes_find(host, BYTES("]")) - 1};
     while (end > 0 && host.data[end - 1] != ':')
         end--;
-    return (struct bytes){host.data, end ? end - 1 : host.size};
+    host.size = end ? end - 1 : host.size;
+    host.size -= host.size && host.data[host.size - 1] == '.';
+    return host;
 }
 
 /* Could a stranger have this name point anywhere? Not an address, a name without a dot, or one that no public server

@@ -286,8 +286,8 @@ struct log_room *log_room_free(struct log_room *room);
 
 /* --- authenticate.c --- */
 
-/* X, which had to wait, is let in: its key is in the newest keyring still, and not expired. True without keys, too. */
-bool authenticate_again(struct exchange *x);
+/* Somebody who had to wait is let in: is the key of DIGEST in the newest keyring still, and not expired? */
+bool authenticate_again(struct flow *flow, const uint8_t digest[DIGEST_SIZE]);
 
 /* X's key may ask for ASKED, which is VARIANT (or none) of MODEL. */
 bool may_ask_model(const struct exchange *x, struct bytes asked, struct bytes model, struct bytes variant);

@@ -122,7 +122,7 @@ static enum verdict let_in(struct exchange *x)
     limit_note_wait(x);
     patience_take(admission);
     admission->has_turn = false;
-    return admission->position && !authenticate_again(x) ? turn_away(x) : STEP_NEXT;
+    return admission->position && !admission_is_known(admission) ? turn_away(x) : STEP_NEXT;
 }
 
 static struct queue *candidate_queue(const struct exchange *x, uint32_t candidate)
@@ -216,7 +216,7 @@ static void order_candidates(struct exchange *x)
     for (uint32_t i = 0; i < count; i++) {
         struct queue *queue = candidate_queue(x, i);
 
-        if (queue && queue_length(queue))
+        if ((queue && queue_length(queue)) || (i > 0 && !limit_may_pass_to(x, i)))
             continue;
         sorted[count] = sorted[0];      /* nobody waits for this one: it is tried first */
         sorted[0] = sorted[i];

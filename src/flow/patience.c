@@ -84,27 +84,36 @@ static void look(uv_timer_t *timer)
 
 /* --- waiting --- */
 
-/* It moved from one queue to another: its patience is the same. */
-static void keep_patience(struct admission *admission)
+/* It moved from one queue to another, and has what patience was left. */
+static void keep_patience(struct admission *admission, uint64_t now)
 {
     admission->waiter.since_ms = admission->since_ms;
-    if (admission->until_ms < admission->waiter.until_ms)
-        admission->waiter.until_ms = admission->until_ms;
+    if (now + admission->left_ms < admission->waiter.until_ms)
+        admission->waiter.until_ms = now + admission->left_ms;
+}
+
+static void stop_waiting(struct admission *admission)
+{
+    uint64_t now = clock_ms();
+
+    if (admission->waiter.queue)
+        admission->left_ms = admission->waiter.until_ms > now ? admission->waiter.until_ms - now : 0;
+    list_remove(&admission->waiting);
 }
 
 bool patience_wait(struct admission *admission, struct queue *queue, void (*turn)(void *data), void *data)
 {
     struct flow *flow = admission->flow;
+    uint64_t now = clock_ms();
 
     waiter_init(&admission->waiter, &flow->mailbox, turn, data);
-    if (queue_join(queue, &admission->waiter, admission->team, admission->weight, 1, clock_ms()))
+    if (queue_join(queue, &admission->waiter, admission->team, admission->weight, 1, now))
         return false;
     if (admission->position) {
-        keep_patience(admission);
+        keep_patience(admission, now);
     } else {
         METRICS_COUNT(flow->metrics, queued_total);
         admission->since_ms = admission->waiter.since_ms;
-        admission->until_ms = admission->waiter.until_ms;
         admission->position = queue_position(&admission->waiter) + 1;
     }
     list_append(&flow->patience->waiting, &admission->waiting);
@@ -117,14 +126,14 @@ void patience_take(struct admission *admission)
 {
     if (!admission->waiter.queue)
         return;
+    stop_waiting(admission);
     queue_take(&admission->waiter);
-    list_remove(&admission->waiting);
 }
 
 void patience_leave(struct admission *admission)
 {
+    stop_waiting(admission);
     queue_leave(&admission->waiter);
-    list_remove(&admission->waiting);
 }
 
 void patience_offer(struct patience *patience, const struct config_backend *backend)

@@ -20,15 +20,32 @@ static uint64_t part_until(uint64_t *mark, uint64_t at, uint64_t now)
 }
 
 /* Backends were asked and nothing came: in which phase was it waited for? */
-static enum phase waited_in(const struct transcript_facts *facts)
+static enum phase waited_in(const struct exchange *x, const struct transcript_facts *facts)
 {
     const struct transcript_try *last = &facts->tries[facts->try_count ? facts->try_count - 1 : 0];
 
+    if (transcript_queued(x->transcript))
+        return PHASE_QUEUE;
     if (facts->try_count && last->failed &&
         (last->failure == FAIL_UPSTREAM_CONNECT || last->failure == FAIL_UPSTREAM_DNS ||
          last->failure == FAIL_UPSTREAM_TLS))
         return PHASE_CONNECT;
     return PHASE_FIRST_BYTE;
+}
+
+/* What of that was waiting for a place. */
+static void take_queue(struct exchange *x, uint64_t queued_us)
+{
+    static const enum phase phases[] = {PHASE_FIRST_BYTE, PHASE_CONNECT};
+
+    x->told.waited_ms += queued_us / 1000;
+    for (size_t i = 0; i < ARRAY_SIZE(phases); i++) {
+        uint64_t *part = &x->parts[phases[i]], queued = queued_us < *part ? queued_us : *part;
+
+        *part -= queued;
+        x->parts[PHASE_QUEUE] += queued;
+        queued_us -= queued;
+    }
 }
 
 static void split_waiting(struct exchange *x, uint64_t now_us)
@@ -40,7 +57,8 @@ static void split_waiting(struct exchange *x, uint64_t now_us)
     lost = part_until(&x->mark_us, facts.asked_us, now_us);
     x->parts[PHASE_CONNECT] = part_until(&x->mark_us, facts.connected_us, now_us);
     x->parts[PHASE_FIRST_BYTE] = lost + part_until(&x->mark_us, first_us, now_us);
-    timing_spend(x, facts.attempts && !first_us ? waited_in(&facts) : PHASE_ANSWER, now_us);
+    timing_spend(x, facts.attempts && !first_us ? waited_in(x, &facts) : PHASE_ANSWER, now_us);
+    take_queue(x, facts.queued_us);
 }
 
 void timing_close(struct exchange *x, uint64_t now_us)

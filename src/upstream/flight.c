@@ -36,22 +36,27 @@ void flight_note(struct flight *flight, enum flight_note note, const struct fail
     flight->context->note(flight->context->data, note, flight_candidate(flight)->backend, failure);
 }
 
-/* Whatever is known by now: of a flight that is given up, the tokens that an answer told so far, and one for each event
- * since. */
+/* Of a flight that is given up: the tokens that an answer told so far, and one for each event since. */
+static void tell_so_far(struct flight *flight)
+{
+    struct transcript_facts *facts = &flight->facts;
+
+    if (!flight->reading || !flight->transcript)
+        return;
+    facts->prompt_tokens = flight->answer.prompt_tokens;
+    facts->completion_tokens = flight->answer.completion_tokens;
+    if (facts->completion_tokens >= 0)
+        facts->completion_tokens += (int64_t)(facts->chunks - flight->told_chunks);
+}
+
+/* Whatever is known by now. */
 static void settle_bill(struct flight *flight)
 {
     void *bill = flight->bill;
 
     flight->bill = NULL;
-    if (!bill)
-        return;
-    if (flight->reading && flight->transcript) {
-        flight->facts.prompt_tokens = flight->answer.prompt_tokens;
-        flight->facts.completion_tokens = flight->answer.completion_tokens;
-        if (flight->facts.completion_tokens >= 0)
-            flight->facts.completion_tokens += (int64_t)(flight->facts.chunks - flight->told_chunks);
-    }
-    flight->context->settle(flight->context->data, bill, &flight->facts);
+    if (bill)
+        flight->context->settle(flight->context->data, bill, &flight->facts);
 }
 
 /* The next flight's body may have its memory. */
@@ -73,6 +78,7 @@ struct flight *flight_free(struct flight *flight)
         flight_note(flight, FLIGHT_CALL_ENDED, NULL);
     flight->call = call_cancel(flight->call);
     flight->echo = echo_cancel(flight->echo);
+    tell_so_far(flight);
     settle_bill(flight);
     flight_listen_reset(flight);
     logits_free(flight->talk);
@@ -302,7 +308,8 @@ static void abandoned(void *data)
 {
     struct flight *flight = data;
 
-    flight_note(flight, FLIGHT_CANCELLED, NULL);
+    if (flight->call || flight->echo)
+        flight_note(flight, FLIGHT_CANCELLED, NULL);
     flight_free(flight);
 }
 

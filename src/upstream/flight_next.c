@@ -42,21 +42,24 @@ static void give_up(struct flight *flight, const struct failure *failure)
     flight_free(flight);
 }
 
-/* No candidate may be asked: who could has no room, and the others have failed. */
+/* Who could be reached has no room for whoever pays. */
 static void give_up_full(struct flight *flight)
 {
-    struct failure full;
+    struct failure full = failure_make(
+        &flight->arena, FAIL_RATE_LIMITED,
+        "The backends of '%.*s' that can be reached are at their limits. Please try again later.",
+        BYTES_ARG(flight->question->request.model));
 
-    if (flight->failure) {
-        give_up(flight, flight->failure);
-        return;
-    }
-    full = failure_make(&flight->arena, FAIL_RATE_LIMITED,
-                        "The backends of '%.*s' that can be reached are at their limits. Please try again later.",
-                        BYTES_ARG(flight->question->request.model));
     full.retry_after_ms = 1000;
     flight->context->note(flight->context->data, FLIGHT_FULL, NULL, &full);
     give_up(flight, &full);
+}
+
+static void set_out(struct flight *flight)
+{
+    if (flight->failure)
+        flight_note(flight, FLIGHT_FAILOVER, flight->failure);
+    flight_ask_candidate(flight);
 }
 
 void flight_move_on(struct flight *flight)
@@ -69,24 +72,29 @@ void flight_move_on(struct flight *flight)
 
         if (flight->bill)
             move = context->may_move(context->data, flight->bill, flight_candidate(flight)->backend, flight);
-        if (move == FLIGHT_MAY)
-            flight_moved(flight, true);
-        if (move != FLIGHT_MAY_NOT)
+        if (move == FLIGHT_WAIT) {
+            flight->waits_us = clock_us();
+            transcript_set_queued(flight->transcript, true);
             return;
+        }
+        if (move == FLIGHT_MAY) {
+            set_out(flight);
+            return;
+        }
     }
     give_up_full(flight);
 }
 
 void flight_moved(struct flight *flight, bool may)
 {
-    if (!may) {
-        flight->at++;
-        flight_move_on(flight);
+    flight->facts.queued_us += clock_us() - flight->waits_us;
+    transcript_set_queued(flight->transcript, false);
+    if (may) {
+        set_out(flight);
         return;
     }
-    if (flight->failure)
-        flight_note(flight, FLIGHT_FAILOVER, flight->failure);
-    flight_ask_candidate(flight);
+    flight->at++;
+    flight_move_on(flight);
 }
 
 /* The failure outlives what it was read from. */

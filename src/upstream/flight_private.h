@@ -34,6 +34,7 @@ struct flight {
     struct flight_candidate *candidates;
     unsigned count, at;
     const struct failure *failure;  /* of the one before, in the arena; NULL: there was none */
+    uint64_t waits_us;              /* since when, for a place at this one */
     struct bytes lora;              /* the list of adapters asked for, of llama-server */
     struct bytes pass_path;
     bool pass_get;

@@ -1,9 +1,11 @@
 """A backend that cannot be reached sends its questions on to the next one: whose own limits hold for them as for any."""
 
+import signal
 import socket
 
 import pytest
-from admit_world import Key, connected, entries, error, free, limited, places, statuses, used
+from admit_world import (Key, connected, entries, error, free, keys_text, limited, places, statuses, used,
+                         write)
 from harness import Gateway, backend, question
 from memory_world import GOODFIRE, Swarm, seeded, until, wait_joins
 from redis_world import Redis
@@ -224,3 +226,79 @@ def test_keys_without_a_team_take_turns(provider):
         assert statuses(swarm.answers(guests)) == {200: 22}
         order = [request.json["messages"][-1]["content"] for request in provider.wait_chats(22)]
         assert order.index("bob") <= 2, order
+
+
+# --- waiting there, as told ---------------------------------------------------------------------------------------------
+
+def test_who_waits_there_is_told(provider, nobody, admission):
+    """A stream is kept alive; the time is that of a queue, not of a connection. Nobody was asked for who leaves."""
+    queue = {"length": 50, "longest": "30s"}
+    with house(provider, nobody, admission, queue, timeouts={"keepalive": "100ms"}) as gateway, Swarm(gateway) as swarm:
+        provider.hold()
+        guests = swarm.ask(6, question(stream=True))    # so close together that all of them find out
+        provider.wait_chats(2)
+        gateway.wait("queued_total", 4)
+        until(lambda: sum(guest.data.count(b"\n:") >= 2 for guest in guests) == 4, "comments for all who wait")
+        waiting = [guest for guest in guests if b"\n:" in guest.data]
+        before = gateway.metric("calls_cancelled_total")
+        swarm.leave(waiting[:2])
+        gateway.wait("exchanges", 4)
+        assert gateway.metric("calls_cancelled_total") == before
+        provider.release()
+        answers = swarm.answers([guest for guest in guests if guest not in waiting[:2]])
+        assert statuses(answers) == {200: 4}
+        waited = [record for record in map(gateway.wait_record, answers) if float(record.get("queue_ms", 0)) >= 100]
+        assert len(waited) == 2, gateway.log()
+        assert all(float(record.get("connect_ms", 0)) < 100 for record in waited)
+        free(gateway)
+
+
+def test_who_finds_no_room_there_is_to_come_back(provider, nobody, admission):
+    with house(provider, nobody, admission) as gateway, Swarm(gateway) as swarm:
+        provider.hold()
+        guests = swarm.ask(2, question())
+        provider.wait_chats(2)
+        for _ in range(3):
+            answer = gateway.chat()
+            assert answer.status == 429 and answer.header("retry-after"), answer.body
+        assert gateway.metric("limits_refused_total") == 3
+        provider.release()
+        assert statuses(swarm.answers(guests)) == {200: 2}
+
+
+def test_one_that_rests_is_not_asked_while_another_is_waited_for(provider, providers):
+    """Nor is who waits overtaken by way of it."""
+    resting = providers["vllm"]
+    one = backend("one", provider, quota={"concurrent": 1}, queue={"length": 50, "longest": "30s"})
+    with Gateway(backends=[one, backend("two", resting)], models=[
+            {"name": "tiny", "backends": ["one", "two"]}, {"name": "other", "backends": ["two"]}]) as gateway, \
+            Swarm(gateway) as swarm:
+        resting.next(status="503", ra="60")
+        assert gateway.chat(question("other")).status == 503
+        asked = len(resting.chats())
+        provider.hold()
+        guests = swarm.ask(1, question())
+        provider.wait_chats(1)
+        for number in range(1, 5):
+            guests += swarm.ask(1, question())
+            gateway.wait("queued_total", number)
+        provider.release()
+        assert statuses(swarm.answers(guests)) == {200: 5} and len(resting.chats()) == asked
+
+
+def test_a_key_taken_away_while_it_waits_there(provider, nobody, admission):
+    alice, bob = Key("alice"), Key("bob")
+    with house(provider, nobody, admission, {"length": 50, "longest": "30s"}, keys_file="keys.yaml",
+               files={"keys.yaml": keys_text(alice, bob)}) as gateway, Swarm(gateway) as swarm:
+        provider.hold()
+        stays = swarm.ask(2, question(), headers=alice.head)
+        provider.wait_chats(2)
+        gone = swarm.ask(2, question(), headers=bob.head)
+        gateway.wait("queued_total", 2)
+        write(gateway, "keys.yaml", keys_text(alice))
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.wait_line("embergate: 1 keys")
+        provider.release()
+        assert statuses(swarm.answers(stays)) == {200: 2}
+        assert all(answer.status in (401, 429) for answer in swarm.answers(gone)) and len(provider.chats()) == 2
+        free(gateway)
