@@ -3,12 +3,14 @@
  * are told alike, and field paths mean in an answer what they mean in the API.
  *
  * Of a body that was given up half-way nobody knows what its last bytes are the beginning of: with patterns it is not
- * told.
+ * told. A stream is whole once its good end is with the framing, whoever made it; a client that leaves before that has
+ * half of it, though the others of the same answer may get the rest.
  */
 #include "flow/bodies.h"
 
 #include "base/alloc.h"
 #include "chat/assembled.h"
+#include "flow/deliver_frame.h"
 #include "record/redact.h"
 
 /* What is gathered of one answer. */
@@ -16,6 +18,7 @@ struct said {
     struct assembled body;
     struct buffer raw;          /* logits, and what is passed through: as it is */
     uint64_t bytes;
+    bool at_once;               /* it came as a whole, not as a stream */
     bool cut;                   /* it was longer than any answer may be */
 };
 
@@ -43,6 +46,7 @@ void bodies_add(struct exchange *x, const struct chat_event *event)
         buffer_init(&x->said->raw);
     }
     x->said->bytes += event->payload.size;
+    x->said->at_once = event->kind >= EVENT_BODY;
     if (x->said->bytes > x->flow->config->limits.answer_bytes) {
         x->said->cut = true;
         return;
@@ -86,6 +90,7 @@ static bool hides(const struct exchange *x, bool full)
 
 static void tell_answer(struct exchange *x, struct record *record, bool full)
 {
+    bool whole = !x->said->cut && (x->said->at_once || x->ending == FRAME_LAST);
     struct bytes text = buffer_bytes(&x->said->raw);
 
     buffer_clear(&x->flow->out, 1 << 20);
@@ -96,7 +101,7 @@ static void tell_answer(struct exchange *x, struct record *record, bool full)
     if (!x->said->cut && !hides(x, full))
         record->answer_hash = hash_of(x, text);
     if (full)
-        record->answer_body = redacted(x, text, !x->said->cut, &record->answer_cut);
+        record->answer_body = redacted(x, text, whole, &record->answer_cut);
     record->answer_cut = record->answer_cut || x->said->cut;
 }
 

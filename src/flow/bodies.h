@@ -1,6 +1,10 @@
 /*
  * What the log holds of a request and of its answer: nothing, their hashes, or all of them, redacted. Whatever the
  * client got is gathered as it is delivered; a stream is put together.
+ *
+ * Where there are patterns, "[redacted]" is all that is told of a body they cannot be looked for in: one that did not
+ * come whole (a request cut short; an answer that broke off, that its reader left or lagged behind, or that was too
+ * long to gather), as its end may be the beginning of a secret; and one that is no JSON (record/redact.h).
  */
 #pragma once
 

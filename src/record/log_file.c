@@ -20,10 +20,13 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A file that was closed by somebody else each time it was opened is no file to write to. */
 #define OPEN_TRIES 50
+/* Milliseconds that a rotation waits for another one of the same file. */
+#define ROTATE_TRIES 20
 
 /* --- opening --- */
 
@@ -211,18 +214,43 @@ static int close_under_name(struct log_file *file, struct buffer *name)
     return r;
 }
 
+/* On a byte that no file has, beside the locks of flock(), which are file locks, too, on some network file systems. It
+ * belongs to what is open and goes with it. False: somebody else holds it. */
+static bool lock_rotation(const struct log_file *file, short type)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)1 << 62, .l_len = 1};
+
+    return fcntl(file->descriptor, F_OFD_SETLK, &lock) == 0 || (errno != EAGAIN && errno != EACCES);
+}
+
+/* A rotation takes no time worth mentioning; whoever holds the lock for longer is not at one. */
+static void wait_for_rotation(const struct log_file *file)
+{
+    static const struct timespec pause = {.tv_nsec = 1000000};
+
+    for (unsigned i = 0; i < ROTATE_TRIES && !lock_rotation(file, F_WRLCK); i++)
+        nanosleep(&pause, NULL);
+}
+
 int log_file_rotate(struct log_file *file)
 {
     struct buffer name = {0};
     int r;
 
-    if (log_file_moved(file))
-        return log_file_open(file, file->path); /* somebody else has rotated it */
+    wait_for_rotation(file);
+    if (log_file_moved(file)) { /* somebody else has rotated it */
+        r = log_file_open(file, file->path);
+        if (r < 0)
+            lock_rotation(file, F_UNLCK);
+        return r;
+    }
     r = close_under_name(file, &name);
     if (r == 0 || r == -ENOENT)                 /* no file: somebody else was faster */
         r = log_file_open(file, file->path);
     if (r < 0 && !is_there(file->target, ""))
         (void)!rename_new(name.data, file->target);
+    if (r < 0)
+        lock_rotation(file, F_UNLCK);
     buffer_deinit(&name);
     return r;
 }

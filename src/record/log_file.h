@@ -6,8 +6,9 @@
  *
  * Several processes may write one file, as in a restart that overlaps, and each of them may rotate it; another one
  * sees that a moment later and writes to the closed file until then. So whoever writes holds a shared lock (flock) on
- * what it has open, and a closed file is swept only by who gets an exclusive one. Where the file system knows no such
- * locks there are none.
+ * what it has open, and a closed file is swept only by who gets an exclusive one. Whoever rotates holds another lock
+ * (fcntl) from looking whether the path is its own file's to the new one, so that nobody closes a file of somebody
+ * else's, and closed names are in the order of writing. Where the file system knows no such locks there are none.
  */
 #pragma once
 

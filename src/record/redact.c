@@ -245,20 +245,17 @@ static struct bytes make_text(struct redact *redact, struct bytes json)
     return buffer_bytes(text);
 }
 
-/* Where the values stand that a path means cannot be known here, so then nothing is told. */
+/* Where the values stand that a path means cannot be known here, nor what is an escape: then nothing is told. */
 static bool write_text(struct redact *redact, struct bytes json, size_t most, struct buffer *out)
 {
     bool longer = json.size > most;
     struct bytes text;
 
-    if (redact->path_count)
+    if (redact->path_count || redact->patterns)
         return write_beginning(BYTES(PLACEHOLDER), most, out);
-    if (json.size > most + REDACT_REACH)
-        json.size = most + REDACT_REACH;
+    if (longer)
+        json.size = most;
     text = make_text(redact, json);
-    longer |= text.size > most;
-    if (clean(redact, text, most))
-        text = buffer_bytes(&redact->cleaned);
     return write_beginning(text, most, out) || longer;
 }
 

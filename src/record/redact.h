@@ -29,8 +29,8 @@ int redact_check(struct bytes pattern, struct buffer *error);
 
 /* Append JSON, which DOC (scratch) is parsed from, redacted and without white space between its tokens, so without a
  * newline. MOST: of the bytes appended; when it is longer *RET_CUT is true and what is appended is a JSON string that
- * holds its first bytes, whole UTF-8 characters. What is no JSON is such a string too, with patterns taken out; when
- * there are paths, which cannot be followed in it, it is "[redacted]". */
+ * holds its first bytes, whole UTF-8 characters. What is no JSON is such a string too; but "[redacted]" when there are
+ * paths, which cannot be followed in it, or patterns, which its escapes may hide from. */
 void redact_write(struct redact *redact, struct bytes json, struct json_doc *doc, size_t most, struct buffer *out,
                   bool *ret_cut);
 

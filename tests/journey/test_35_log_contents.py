@@ -399,11 +399,58 @@ def test_half_a_body_is_not_told(patterned, how):
     assert raw["request"] == GONE and raw["outcome"] == ("client_left" if how == "left" else "refused")
 
 
+@pytest.fixture(scope="module")
+def halved(providers):
+    """A secret of which each event brings a word."""
+    redact = {"patterns": ["One two three four"]}
+    with keeping(providers["openai"], {"bodies": "full", "redact": redact}, cache={"when": "repeatable"}) as one:
+        yield one
+
+
+def in_mid_stream(clients, body):
+    """CLIENTS have had half of one answer, whose maker waits."""
+    clients[0].ask("POST", CHAT, body, read=False)
+    clients[0].until(b" two")
+    for client in clients[1:]:
+        client.ask("POST", CHAT, body, read=False)
+        client.until(b" two")
+
+
+@pytest.mark.parametrize("how", ["reset", "left", "joiner left", "leader left", "whole"])
+def test_half_an_answer_is_not_told(halved, providers, how):
+    """It may end in the beginning of a secret, whoever gave it up."""
+    one, before = providers["openai"], len(halved.log())
+    body = {**question(text="[[+rst_after=3]]" if how == "reset" else "Hi", stream=True), "seed": secrets.randbelow(1 << 30)}
+    one.hold(at=3)
+    with halved.client() as leader, halved.client() as joiner:
+        clients = [leader, joiner] if how.endswith("er left") else [leader]
+        in_mid_stream(clients, body)
+        if how.endswith("left"):
+            clients.pop("joiner" in how).close()
+            left = until(lambda: halved.log()[before:], "its line")[0].raw
+            assert left["answer"] == GONE and left["outcome"] == "client_left" and left["events"] == 3, left
+            before += 1
+        one.release()
+        if clients:
+            clients[0].until(b"[DONE]" if how != "reset" else b"error")
+            raw = until(lambda: halved.log()[before:], "its line")[0].raw
+            if how == "reset":
+                assert raw["answer"] == GONE and raw["outcome"] != "ok", raw
+            else:
+                assert raw["answer"]["choices"][0]["message"]["content"] == GONE + " five", raw
+
+
 def test_an_answer_that_is_too_long_to_gather_is_not_told(patterned):
     body = question(text="[[+tokens=200]]", stream=True)
     answer, raw = record_of(patterned, body)
     assert answer.status == 200 and len(answer.body) > 16384
     assert raw["answer"] == GONE and raw["answer_cut"] is True
+
+
+def test_what_is_no_json_may_hide_a_secret(patterned):
+    """Its escapes are nobody's to undo."""
+    _, raw = record_of(patterned, json.dumps(question(text=SECRET)).replace("Q", "\\u0051").encode() + b", broken")
+    assert raw["request"] == GONE and raw["status"] == 400
 
 
 @pytest.mark.parametrize("body", [b'{"user": "me@example.com", "messages": "rosebud', b'rosebud sk-0123456789'])

@@ -717,6 +717,72 @@ static void many_write_rotate_and_sweep(void **state)
     assert_int_equal(count_all_lines(), WRITERS * WRITER_LINES);
 }
 
+/* Numbers as they are taken; each closes only what it has just written to. */
+static void number_and_rotate(void *data)
+{
+    _Atomic unsigned *next = data;
+    struct log_file file = {.descriptor = -1};
+    char line[64];
+
+    open_log(&file);
+    for (unsigned i = 0; i < WRITER_LINES; i++) {
+        snprintf(line, sizeof(line), "%u\n", (*next)++);
+        put_line(&file, line);
+        if (log_file_rotate(&file) < 0)
+            abort();
+    }
+    log_file_close(&file);
+}
+
+/* Nobody closes what another has begun: there are no empty ones, and a later name is of a file that was begun later. */
+static void names_are_in_the_order_of_writing(void **state)
+{
+    _Atomic unsigned next = 1;
+    uv_thread_t writers[WRITERS];
+    struct dirent **names;
+    unsigned last = 0;
+    int count;
+
+    for (unsigned i = 0; i < WRITERS; i++)
+        assert_int_equal(uv_thread_create(&writers[i], number_and_rotate, &next), 0);
+    for (unsigned i = 0; i < WRITERS; i++)
+        uv_thread_join(&writers[i]);
+    count = scandir(folder, &names, no_dots, alphasort);
+    for (int i = 0; i < count; i++) {
+        FILE *file = fopen(in_folder(names[i]->d_name), "rb");
+        unsigned first = 0;
+
+        if (strcmp(names[i]->d_name, "requests.log") != 0) {
+            if (fscanf(file, "%u", &first) != 1 || first <= last)
+                fail_msg("%s begins with %u, the one before with %u", names[i]->d_name, first, last);
+            last = first;
+        }
+        fclose(file);
+        free(names[i]);
+    }
+    free(names);
+    assert_int_equal(count_all_lines(), WRITERS * WRITER_LINES);
+}
+
+/* Where locks are not what they should be, files are rotated all the same. */
+static void a_lock_that_stays(void **state)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct log_file file, other;
+    char name[256];
+
+    open_log(&file);
+    open_log(&other);
+    assert_int_equal(fcntl(other.descriptor, F_OFD_SETLK, &lock), 0);
+    put_line(&file, "a line\n");
+    assert_int_equal(log_file_rotate(&file), 0);
+    assert_int_equal(count_names("", name), 2);
+    assert_true(log_file_moved(&other));
+    assert_false(log_file_moved(&file));
+    log_file_close(&file);
+    log_file_close(&other);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void)
@@ -744,6 +810,8 @@ int main(void)
         IN_FOLDER(a_later_sweep_comes),
         IN_FOLDER(names_are_not_taken_twice),
         IN_FOLDER(many_write_rotate_and_sweep),
+        IN_FOLDER(names_are_in_the_order_of_writing),
+        IN_FOLDER(a_lock_that_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
