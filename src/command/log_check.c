@@ -145,9 +145,9 @@ static void tell_beginning(struct check *check, const struct log_run *run, int64
                       "begins with number %lld: earlier files are not here", (long long)number);
 }
 
-/* It may have been there before the log begins when it comes first, or when another one that came before it goes on
- * after its first line: gateways that write one log at the same time. Else it follows on others, and what it began with
- * is missing. */
+/* It may have been there before the log begins when that is in the middle of a run, or when another one that came
+ * before it goes on after its first line: gateways that write one log at the same time. Else it follows on others, and
+ * what it began with is missing. */
 static void end_named(struct check *check, struct log_run *run, bool may_be_older)
 {
     if (may_be_older && run->hole_count && run->holes[0].from == 1) {
@@ -159,15 +159,21 @@ static void end_named(struct check *check, struct log_run *run, bool may_be_olde
     end_run(check, run);
 }
 
+static bool begins_later(const struct check *check, const struct log_run *run)
+{
+    return run->name.size ? run->hole_count && run->holes[0].from == 1 : check->nameless_first > 1;
+}
+
 static void end_runs(struct check *check)
 {
+    bool from_middle = check->runs.count && begins_later(check, check->runs.list[0]);
     uint64_t last_line = 0;
 
     for (unsigned i = 0; i < check->runs.count; i++) {
         struct log_run *run = check->runs.list[i];
 
         if (run->name.size) {
-            end_named(check, run, i == 0 || last_line > run->first_line);
+            end_named(check, run, from_middle || last_line > run->first_line);
         } else {
             tell_beginning(check, run, check->nameless_first);
             end_run(check, run);

@@ -2,6 +2,9 @@
  * What a gateway closed says in its name when. Of other files the first line tells where they belong, which was written
  * when its request ended; unless two were begun within a moment, for lines of several workers are a little out of
  * order: then its number does, where both are of one run.
+ *
+ * No comparison of two of them can say all that at once and be an order. So a file is taken to be no older than those
+ * that were closed under its path before, all are sorted by time, and then what a moment may have mixed is set right.
  */
 #include "command/log_files.h"
 
@@ -11,65 +14,110 @@
 #include "command/log_seen.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define MOMENT_US 1000000
+#define NO_TIME (INT64_MAX / 2)
 
 struct place {
     struct log_reader *reader;
     struct bytes path, stamp;   /* what it was called when it was written, and when it was closed */
-    int64_t ended_us, seq;      /* of its first line; -1: not known */
+    unsigned named;             /* as the how manieth */
+    int64_t ended_us;           /* its first line that has a time; NO_TIME: none has */
+    int64_t seq;                /* of its first line that can be read; -1: none can */
     uint64_t run;               /* a hash of it */
 };
 
-static struct place place_of(struct log_reader *reader, struct log_line *line)
+static struct place place_of(struct log_reader *reader, unsigned named, struct log_line *line)
 {
-    struct place place = {.reader = reader, .ended_us = -1, .seq = -1};
+    struct place place = {.reader = reader, .named = named, .ended_us = NO_TIME, .seq = -1};
     uint64_t took = 0;
     struct bytes text;
 
     place.stamp = log_rotated_stamp(bytes_of(log_reader_path(reader)), &place.path);
-    if (!log_reader_peek(reader, &text))
-        return place;
-    log_line_read(line, text);
-    if (line->kind == LOG_BROKEN)
-        return place;
-    place.seq = line->seq;
-    place.run = log_seen_hash(LOG_SEEN_HASH, log_line_text(line, LOG_run));
-    if (log_line_time(line, &place.ended_us) && log_line_us(line, LOG_total_ms, &took))
-        place.ended_us += (int64_t)took;
+    for (size_t at = 0; place.ended_us == NO_TIME && log_reader_peek(reader, at, &text); at += text.size + 1) {
+        log_line_read(line, text);
+        if (line->kind == LOG_BROKEN)
+            continue;
+        if (place.seq < 0) {
+            place.seq = line->seq;
+            place.run = log_seen_hash(LOG_SEEN_HASH, log_line_text(line, LOG_run));
+        }
+        if (log_line_time(line, &place.ended_us)) {
+            if (log_line_us(line, LOG_total_ms, &took) && took < NO_TIME / 2)
+                place.ended_us += (int64_t)took;
+        } else {
+            place.ended_us = NO_TIME;
+        }
+    }
     return place;
 }
 
-static bool comes_before(const struct place *a, const struct place *b)
+static int compare_bytes(struct bytes a, struct bytes b)
 {
-    int64_t apart = a->ended_us - b->ended_us;
+    size_t size = a.size < b.size ? a.size : b.size;
+    int r = size ? memcmp(a.data, b.data, size) : 0;
 
-    /* The one that was not closed is the last. */
-    if (bytes_equal(a->path, b->path) && !bytes_equal(a->stamp, b->stamp))
-        return !b->stamp.size || (a->stamp.size && memcmp(a->stamp.data, b->stamp.data, a->stamp.size) < 0);
-    if (a->seq < 0 || b->seq < 0)
-        return false;
-    if (a->ended_us >= 0 && b->ended_us >= 0 && (apart > MOMENT_US || apart < -MOMENT_US))
-        return apart < 0;
-    return a->run == b->run ? a->seq < b->seq : a->ended_us >= 0 && b->ended_us >= 0 && apart < 0;
+    return r != 0 || a.size == b.size ? r : a.size < b.size ? -1 : 1;
 }
 
-/* They are few, and of equal ones the first named stays first. */
+/* By path, and when they were closed: the one that was not is the last. */
+static int compare_names(const void *first, const void *second)
+{
+    const struct place *a = first, *b = second;
+    int r = compare_bytes(a->path, b->path);
+
+    if (r == 0 && (a->stamp.size == 0) != (b->stamp.size == 0))
+        return a->stamp.size == 0 ? 1 : -1;
+    if (r == 0)
+        r = compare_bytes(a->stamp, b->stamp);
+    return r != 0 ? r : a->named < b->named ? -1 : 1;
+}
+
+/* Those of one time, and those without one, by name. */
+static int compare_times(const void *first, const void *second)
+{
+    const struct place *a = first, *b = second;
+
+    if (a->ended_us != b->ended_us)
+        return a->ended_us < b->ended_us ? -1 : 1;
+    return compare_names(first, second);
+}
+
+/* Of a run, what was begun within a moment. */
+static void order_by_number(struct place *places, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned j = i + 1; j < count && places[j].ended_us - places[i].ended_us <= MOMENT_US; j++) {
+            struct place *a = &places[i], *b = &places[j], kept = *a;
+
+            if (b->seq < 0 || a->seq <= b->seq || a->run != b->run || bytes_equal(a->path, b->path))
+                continue;
+            *a = *b;
+            *b = kept;
+        }
+}
+
 static void sort(struct log_files *files)
 {
-    struct place *places = alloc_zeroed(files->count * sizeof(*places));
+    unsigned count = files->count;
+    struct place *places = alloc_zeroed(count * sizeof(*places));
     struct log_line line;
 
     log_line_init(&line);
-    for (unsigned i = 0; i < files->count; i++) {
-        struct place place = place_of(files->readers[i], &line);
-        unsigned at = i;
+    for (unsigned i = 0; i < count; i++)
+        places[i] = place_of(files->readers[i], i, &line);
+    qsort(places, count, sizeof(*places), compare_names);
+    for (unsigned i = 1; i < count; i++) {
+        const struct place *before = &places[i - 1];
+        bool later = places[i].ended_us == NO_TIME || places[i].ended_us < before->ended_us;
 
-        for (; at > 0 && comes_before(&place, &places[at - 1]); at--)
-            places[at] = places[at - 1];
-        places[at] = place;
+        if (later && before->ended_us != NO_TIME && bytes_equal(before->path, places[i].path))
+            places[i].ended_us = before->ended_us;
     }
-    for (unsigned i = 0; i < files->count; i++)
+    qsort(places, count, sizeof(*places), compare_times);
+    order_by_number(places, count);
+    for (unsigned i = 0; i < count; i++)
         files->readers[i] = places[i].reader;
     log_line_deinit(&line);
     alloc_free(places);

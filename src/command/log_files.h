@@ -1,6 +1,6 @@
 /*
  * The files of one log, in the order in which they were written, whatever the order in which they are named: rotated
- * ones are called anyhow.
+ * ones are called anyhow. Those of which nothing tells when are the last, by name.
  */
 #pragma once
 

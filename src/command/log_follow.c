@@ -1,7 +1,7 @@
 /*
- * Closed files have names in the order of time. When another file is at the path, those behind the name that ours has
- * got were closed in between. Ours is known by its inode, or when it was compressed already, by its beginning; where it
- * has none of these names, those count that were not there before.
+ * When another file is at the path, the closed ones whose names were not there before were closed in between, and ours
+ * is one of them: it is known by its inode, or when it was compressed already, by its beginning. Their names stand in
+ * the order of time, but not all of them: of several gateways, and of a clock that was set.
  *
  * A file at the path that is there before and after the names were listed was not closed in between: so each look finds
  * all of them, or none and looks again.
@@ -32,8 +32,8 @@ struct closed {
 struct log_follow {
     struct log_reader **live;
     char *target;               /* where its path leads: closed files are called after that */
-    struct buffer newest;       /* name of a closed file; later ones are not known yet */
-    bool bounded;               /* there were no later ones when the live file was at its path */
+    struct buffer oldest;       /* earlier than the name of any closed file */
+    struct log_rotated known;   /* closed ones that were read, or were there before */
 
     struct closed *closed;      /* in order */
     unsigned count, room;
@@ -46,14 +46,6 @@ struct log_follow {
 };
 
 /* --- closed files --- */
-
-static void remember_newest(struct log_follow *follow, const struct log_rotated *rotated)
-{
-    if (rotated->count == 0)
-        return;
-    follow->newest.size = 0;
-    buffer_append_text(&follow->newest, rotated->names[rotated->count - 1]);
-}
 
 /* NAME is the plain one's, which goes away once it is compressed. NULL: both are gone. */
 static struct log_reader *open_closed(const char *name)
@@ -71,15 +63,13 @@ static struct log_reader *open_closed(const char *name)
     return reader;
 }
 
-static void insert(struct log_follow *follow, unsigned at, struct log_reader *reader, bool may_grow)
+static void append(struct log_follow *follow, struct log_reader *reader, bool may_grow)
 {
     if (follow->count == follow->room) {
         follow->room = follow->room ? 2 * follow->room : 8;
         follow->closed = alloc_resize(follow->closed, follow->room * sizeof(*follow->closed));
     }
-    memmove(follow->closed + at + 1, follow->closed + at, (follow->count - at) * sizeof(*follow->closed));
-    follow->closed[at] = (struct closed){reader, may_grow ? clock_ms() + CLOSED_MS : 0};
-    follow->count++;
+    follow->closed[follow->count++] = (struct closed){reader, may_grow ? clock_ms() + CLOSED_MS : 0};
 }
 
 static void drop(struct log_follow *follow, unsigned from, unsigned count)
@@ -92,26 +82,60 @@ static void drop(struct log_follow *follow, unsigned from, unsigned count)
     memmove(follow->closed + from, follow->closed + from + count, (follow->count - from) * sizeof(*follow->closed));
 }
 
-/* Of ROTATED, those that came behind ours, which is closed now. */
-static void add_closed(struct log_follow *follow, const struct log_rotated *rotated)
+/* Of ROTATED, those that are not known, but not OURS, which is closed now. */
+static void add_closed(struct log_follow *follow, const struct log_reader *ours, const struct log_rotated *rotated)
 {
-    unsigned first = follow->count, i = rotated->count;
     bool found = false;
 
-    while (i-- > 0 && !found) {
-        struct log_reader *reader = open_closed(rotated->names[i]);
+    for (unsigned i = 0; i < rotated->count; i++) {
+        struct log_reader *reader = NULL;
+        bool is_ours;
 
+        if (!log_rotated_has(&follow->known, rotated->names[i]))
+            reader = open_closed(rotated->names[i]);
         if (!reader)
             continue;
-        found = log_reader_is_same(*follow->live, reader);
-        if (found) {
+        is_ours = !found && log_reader_is_same(ours, reader);
+        found = found || is_ours;
+        if (is_ours)
             log_reader_free(reader);
-        } else {
-            insert(follow, first, reader, log_reader_follow(reader));
-        }
+        else
+            append(follow, reader, log_reader_follow(reader));
     }
-    if (!found && !follow->bounded)
-        drop(follow, first, follow->count - first);
+}
+
+/* ROTATED is known now, and nothing else; but who lists a folder while a file is compressed may see neither of its
+ * names. */
+static void remember(struct log_follow *follow, struct log_rotated *rotated)
+{
+    for (unsigned i = 0; i < follow->known.count; i++) {
+        const char *name = follow->known.names[i];
+        struct log_reader *reader = log_rotated_has(rotated, name) ? NULL : open_closed(name);
+
+        if (reader)
+            log_rotated_add(rotated, name);
+        log_reader_free(reader);
+    }
+    log_rotated_deinit(&follow->known);
+    follow->known = *rotated;
+    *rotated = (struct log_rotated){0};
+}
+
+/* Ours was closed before the known ones were listed: those behind it are not. */
+static void forget_later(struct log_follow *follow)
+{
+    struct log_rotated *known = &follow->known;
+    unsigned i = known->count;
+    bool found = false;
+
+    while (i > 0 && !found) {
+        struct log_reader *reader = open_closed(known->names[--i]);
+
+        found = reader && log_reader_is_same(*follow->live, reader);
+        log_reader_free(reader);
+    }
+    while (found && known->count > i + 1)
+        alloc_free(known->names[--known->count]);
 }
 
 /* --- the live one --- */
@@ -129,7 +153,7 @@ static struct log_reader *open_successor(struct log_follow *follow, struct log_r
             break;
         reader = log_reader_open(path, &errors);
         if (reader)
-            log_rotated_look(rotated, follow->target, buffer_bytes(&follow->newest));
+            log_rotated_look(rotated, follow->target, buffer_bytes(&follow->oldest));
         if (reader && log_reader_is_at_path(reader) && log_reader_follow(reader))
             break;
         reader = log_reader_free(reader);
@@ -148,20 +172,16 @@ static void follow_path(struct log_follow *follow)
         return;
     successor = open_successor(follow, &rotated);
     if (successor) {
-        unsigned ours = follow->count;
-
-        add_closed(follow, &rotated);
-        insert(follow, ours, *follow->live, true);
+        append(follow, *follow->live, true);
+        add_closed(follow, *follow->live, &rotated);
         *follow->live = successor;
-        remember_newest(follow, &rotated);
-        follow->bounded = true;
+        remember(follow, &rotated);
     }
     log_rotated_deinit(&rotated);
 }
 
 struct log_follow *log_follow_new(struct log_reader **live)
 {
-    struct log_rotated rotated = {0};
     struct log_follow *follow;
     char target[PATH_MAX];
 
@@ -170,12 +190,10 @@ struct log_follow *log_follow_new(struct log_reader **live)
     follow = ALLOC_NEW(struct log_follow);
     follow->live = live;
     follow->target = alloc_text(realpath(log_reader_path(*live), target) ? target : log_reader_path(*live));
-    sweep_name(follow->target, 0, &follow->newest);
-    log_rotated_look(&rotated, follow->target, buffer_bytes(&follow->newest));
-    follow->bounded = log_reader_is_at_path(*live);
-    if (follow->bounded)
-        remember_newest(follow, &rotated);
-    log_rotated_deinit(&rotated);
+    sweep_name(follow->target, 0, &follow->oldest);
+    log_rotated_look(&follow->known, follow->target, buffer_bytes(&follow->oldest));
+    if (!log_reader_is_at_path(*live))
+        forget_later(follow);
     return follow;
 }
 
@@ -185,7 +203,8 @@ struct log_follow *log_follow_free(struct log_follow *follow)
         return NULL;
     drop(follow, 0, follow->count);
     alloc_free(follow->closed);
-    buffer_deinit(&follow->newest);
+    buffer_deinit(&follow->oldest);
+    log_rotated_deinit(&follow->known);
     log_runs_deinit(&follow->runs);
     alloc_free(follow->target);
     return alloc_free(follow);

@@ -282,15 +282,17 @@ int log_reader_next(struct log_reader *reader, struct bytes *ret)
     return r;
 }
 
-bool log_reader_peek(struct log_reader *reader, struct bytes *ret)
+bool log_reader_peek(struct log_reader *reader, size_t from, struct bytes *ret)
 {
-    const char *newline = NULL;
+    const char *newline;
 
-    while (!newline && reader->text.size < LOG_PEEK_MOST && fill(reader))
-        newline = memchr(reader->text.data, '\n', reader->text.size);
-    if (!newline && !(reader->ended && reader->text.size))
+    do
+        newline = reader->text.size > from ? memchr(reader->text.data + from, '\n', reader->text.size - from) : NULL;
+    while (!newline && reader->text.size < LOG_PEEK_MOST && fill(reader));
+    if (!newline && !(reader->ended && reader->text.size > from))
         return false;
-    *ret = (struct bytes){reader->text.data, newline ? (size_t)(newline - reader->text.data) : reader->text.size};
+    *ret = (struct bytes){reader->text.data + from, newline ? (size_t)(newline - reader->text.data) - from
+                                                            : reader->text.size - from};
     return true;
 }
 
@@ -386,7 +388,8 @@ bool log_reader_again(struct log_reader *reader)
     if ((uint64_t)about.st_size < reader->position)
         return go_to(reader, (uint64_t)about.st_size < whole ? 0 : whole);
     reader->ended = false;
-    return (uint64_t)about.st_size > reader->position || reader->searched < reader->text.size;
+    return (uint64_t)about.st_size > reader->position || reader->searched < reader->text.size ||
+           reader->unpacked < reader->packed.size;
 }
 
 bool log_reader_is_same(const struct log_reader *reader, struct log_reader *other)
@@ -402,7 +405,6 @@ bool log_reader_is_same(const struct log_reader *reader, struct log_reader *othe
     while (other->text.size < SAME_BYTES && fill(other))
         ;
     size = other->text.size < SAME_BYTES ? other->text.size : SAME_BYTES;
-    if (size == 0)
-        return ours.st_size == 0 && !other->error && !other->damaged;
-    return pread(reader->descriptor, begin, size, 0) == (ssize_t)size && memcmp(begin, other->text.data, size) == 0;
+    return size && pread(reader->descriptor, begin, size, 0) == (ssize_t)size &&
+           memcmp(begin, other->text.data, size) == 0;
 }

@@ -23,10 +23,10 @@ const char *log_reader_path(const struct log_reader *reader);
  * negative errno, once. What stands behind the last newline is a line too, unless the file is followed. */
 int log_reader_next(struct log_reader *reader, struct bytes *ret);
 
-/* The first line without taking it, as far as it stands in the first LOG_PEEK_MOST bytes. Only before
- * log_reader_next(). False: there is none. */
+/* The line that begins with byte FROM of the text, without taking it, as far as it stands in the first LOG_PEEK_MOST
+ * bytes. Only before log_reader_next(). False: there is none. */
 #define LOG_PEEK_MOST (256u << 10)
-bool log_reader_peek(struct log_reader *reader, struct bytes *ret);
+bool log_reader_peek(struct log_reader *reader, size_t from, struct bytes *ret);
 
 /* Go on at the first line that begins in the last BYTES of a plain file. False, and nothing is changed: it is
  * compressed, no file, or not larger than that. */
@@ -51,5 +51,5 @@ bool log_reader_follow(struct log_reader *reader);
 bool log_reader_again(struct log_reader *reader);
 
 /* Both are one file, or OTHER, of which nothing was read yet, begins with what READER's file does: as a compressed copy
- * of it. */
+ * of it. Nothing tells of an empty OTHER whose copy it is. */
 bool log_reader_is_same(const struct log_reader *reader, struct log_reader *other);

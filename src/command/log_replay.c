@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "config/address.h"
+#include "config/file.h"
 #include "link/resolve.h"
 #include "command/log_replay_job.h"
 #include "command/text_table.h"
@@ -315,6 +316,23 @@ static bool resolve(struct replay *replay, struct bytes host, struct buffer *err
     return r == 0;
 }
 
+/* Else each request would fail for it. */
+static bool look_at_authorities(const char *path, struct buffer *errors)
+{
+    struct buffer text = {0};
+    int r = file_read(path, true, FILE_KEYS_SIZE_MAX, &text);
+    bool good = r == 0 && bytes_find(buffer_bytes(&text), BYTES("-----BEGIN ")) < text.size;
+
+    if (r == -EINVAL || r == -EFBIG)
+        buffer_printf(errors, "--ca-file: %s %s\n", path, file_error_text(r, FILE_KEYS_SIZE_MAX));
+    else if (r != 0)
+        buffer_printf(errors, "--ca-file: %s cannot be read: %s\n", path, file_error_text(r, FILE_KEYS_SIZE_MAX));
+    else if (!good)
+        buffer_printf(errors, "--ca-file: %s holds no PEM certificate\n", path);
+    buffer_deinit(&text);
+    return good;
+}
+
 static bool aim(struct replay *replay, struct arena *arena, struct buffer *errors)
 {
     struct config_backend place = {.kind = KIND_OPENAI};
@@ -329,10 +347,8 @@ static bool aim(struct replay *replay, struct arena *arena, struct buffer *error
         buffer_append_text(errors, "--ca-file is only for a URL with https\n");
         return false;
     }
-    if (replay->spec->ca_file && access(replay->spec->ca_file, R_OK) < 0) {
-        buffer_printf(errors, "--ca-file: %s cannot be read: %s\n", replay->spec->ca_file, strerror(errno));
+    if (replay->spec->ca_file && !look_at_authorities(replay->spec->ca_file, errors))
         return false;
-    }
     spec = (struct transfer_target_spec){.tls = place.tls, .host = place.host, .port = place.port,
                                          .unix_path = place.unix_path, .api_key = bytes_of(replay->spec->key),
                                          .ca_file = bytes_of(replay->spec->ca_file), .connect_ms = CONNECT_MS};

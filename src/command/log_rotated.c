@@ -57,9 +57,6 @@ struct bytes log_rotated_stamp(struct bytes name, struct bytes *ret_path)
 
 static void add(struct log_rotated *rotated, struct bytes name)
 {
-    for (unsigned i = 0; i < rotated->count; i++)
-        if (bytes_equal(bytes_of(rotated->names[i]), name))
-            return;
     if (rotated->count == rotated->room) {
         rotated->room = rotated->room ? 2 * rotated->room : 8;
         rotated->names = alloc_resize(rotated->names, rotated->room * sizeof(*rotated->names));
@@ -72,6 +69,32 @@ static void add(struct log_rotated *rotated, struct bytes name)
 static int compare(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* In order, each once. */
+static void put_in_order(struct log_rotated *rotated)
+{
+    unsigned kept = 0;
+
+    if (rotated->count)
+        qsort(rotated->names, rotated->count, sizeof(*rotated->names), compare);
+    for (unsigned i = 0; i < rotated->count; i++)
+        if (kept && strcmp(rotated->names[kept - 1], rotated->names[i]) == 0)
+            alloc_free(rotated->names[i]);
+        else
+            rotated->names[kept++] = rotated->names[i];
+    rotated->count = kept;
+}
+
+bool log_rotated_has(const struct log_rotated *rotated, const char *name)
+{
+    return rotated->count && bsearch(&name, rotated->names, rotated->count, sizeof(*rotated->names), compare);
+}
+
+void log_rotated_add(struct log_rotated *rotated, const char *name)
+{
+    add(rotated, bytes_of(name));
+    put_in_order(rotated);
 }
 
 void log_rotated_look(struct log_rotated *rotated, const char *path, struct bytes newest)
@@ -95,7 +118,6 @@ void log_rotated_look(struct log_rotated *rotated, const char *path, struct byte
     }
     if (directory)
         closedir(directory);
-    if (rotated->count)
-        qsort(rotated->names, rotated->count, sizeof(*rotated->names), compare);
+    put_in_order(rotated);
     buffer_deinit(&text);
 }

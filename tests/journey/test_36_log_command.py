@@ -198,6 +198,62 @@ def test_who_goes_on_in_the_closed_file_is_heard(tmp_path):
     assert (follower.seen, follower.said) == ([1, 7, 2, 8, 9], "")
 
 
+def follow_stopped(path, *more):
+    """A follower that has read all there is, and looks at nothing until it is told to."""
+    follower = Follower(path, *more)
+    follower.wait(1)
+    follower.process.send_signal(signal.SIGSTOP)
+    return follower
+
+
+def go_on(follower, last):
+    follower.process.send_signal(signal.SIGCONT)
+    follower.wait(last)
+    assert follower.end() == 0
+    assert (follower.seen, follower.said) == (list(range(1, last + 1)), "")
+
+
+def test_following_where_an_empty_file_was_closed(tmp_path):
+    """Of which there may be several, so that they say nothing of which is which."""
+    path, other = tmp_path / "requests.log", tmp_path / "other.log"
+    path.write_text("")
+    other.write_text(line(1))
+    follower = follow_stopped(path, other)
+    rotate(path, 100, False)
+    path.write_text(line(2) + line(3))
+    rotate(path, 101, False)
+    path.write_text("")
+    rotate(path, 102, False)
+    path.write_text(line(4))
+    go_on(follower, 4)
+
+
+def test_following_where_names_are_not_in_the_order_of_closing(tmp_path):
+    """Two gateways choose a name, and close the file one after the other."""
+    path = tmp_path / "requests.log"
+    path.write_text(line(1))
+    follower = follow_stopped(path)
+    append(path, line(2))
+    rotate(path, 101, False)
+    path.write_text(line(3) + line(4))
+    rotate(path, 100, False)
+    path.write_text(line(5))
+    go_on(follower, 5)
+
+
+def test_following_where_a_name_is_of_the_future(tmp_path):
+    path = tmp_path / "requests.log"
+    path.write_text(line(9))
+    rotate(path, 59999, True)
+    path.write_text(line(1))
+    follower = follow_stopped(path)
+    rotate(path, 100, False)
+    path.write_text(line(2))
+    rotate(path, 101, True)
+    path.write_text(line(3))
+    go_on(follower, 3)
+
+
 def test_following_a_gateway_that_rotates_with_every_few_lines(tmp_path):
     path = tmp_path / "requests.log"
     rotation = {"size": "4k", "compress": "gzip"}

@@ -410,6 +410,13 @@ static void runs_are_told_apart(void **state)
          "run " B " begins with number 100: earlier files are not here\nunbroken\n"},
         {BY(A, "1") BY(A, "2") BY(B, "3"), 1,
          "numbers 1 to 2 are missing in run " B "\n3 lines\n2 runs of the gateway\n2 MISSING\n"},
+        {BY(A, "100") BY(B, "50") BY(B, "51"), 0,
+         "3 lines\n2 runs of the gateway\nrun " A " begins with number 100: earlier files are not here\n"
+         "run " B " begins with number 50: earlier files are not here\nunbroken\n"},
+        {LINE("5", "01", "") BY(A, "3") BY(A, "5"), 1,
+         "number 4 is missing in run " A "\n3 lines\n2 runs of the gateway\n1 MISSING\n"
+         "begins with number 5: earlier files are not here\n"
+         "run " A " begins with number 3: earlier files are not here\n"},
         /* Behind lines of an older gateway, which name no run. */
         {LINE("5", "01", "") AGAIN("1", "02") BY(A, "1") BY(A, "3"), 1,
          "number 2 is missing in run " A "\n4 lines\n3 runs of the gateway\n1 MISSING\n"
@@ -520,6 +527,48 @@ static void files_of_several_runs_are_put_in_order(void **state)
     assert_string_equal(said, "900\t" A "\n3\t" B "\n4\t" B "\n901\t" A "\n902\t" A "\n");
     assert_int_equal(RUN("show", "--fields", "seq", other, one), 0);
     assert_string_equal(said, "900\n1\n");
+}
+
+/* What says not when it was written does not come between others. */
+static void files_without_a_place_are_no_hindrance(void **state)
+{
+    const char *new = put("gap", LINE("3", "03", "")), *empty = put("gap.1", ""), *old = put("gap.2", LINE("1", "01", ""));
+    const char *mended = put("gap.3", "{bro\n\n" LINE("2", "02", "")), *broken = put("gap.4", "{bro");
+    const char *const files[] = {new, empty, old, mended, broken};
+
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        const char *list[] = {"tail", "--fields", "seq", "-n", "2", files[i], files[(i + 1) % 5], files[(i + 2) % 5],
+                              files[(i + 3) % 5], files[(i + 4) % 5], NULL};
+
+        assert_int_equal(run(list), 0);
+        assert_string_equal(said, "2\n3\n");
+        assert_int_equal(RUN("show", "--fields", "seq", list[5], list[6], list[7], list[8], list[9]), 0);
+        assert_string_equal(said, "1\n2\n3\n");
+    }
+    assert_int_equal(RUN("check", new, empty, old, put("gap.3", LINE("2", "02", ""))), 0);
+    assert_string_equal(said, "3 lines\n1 run of the gateway\nunbroken\n");
+}
+
+/* Numbers and times say different things of them. */
+static void any_order_of_names_is_one_order_of_files(void **state)
+{
+    const char *files[] = {put("any.a", AT(A, "1", "100")), put("any.b", AT(A, "2", "050")), put("any.c", AT(A, "3", "000")),
+                           put("any.d", AT(B, "9", "020"))};
+    char first[64];
+
+    for (size_t i = 0; i < 24; i++) {
+        size_t at[4] = {i % 4, i / 4 % 3, i / 12, 0};
+        const char *left[4] = {files[0], files[1], files[2], files[3]}, *taken[4];
+
+        for (size_t j = 0; j < 4; j++) {
+            taken[j] = left[at[j]];
+            memmove(left + at[j], left + at[j] + 1, (3 - at[j]) * sizeof(left[0]));
+        }
+        assert_int_equal(RUN("show", "--fields", "seq", taken[0], taken[1], taken[2], taken[3]), 0);
+        if (i == 0)
+            memcpy(first, said, sizeof(first));
+        assert_string_equal(said, first);
+    }
 }
 
 /* --- while a gateway writes --- */
@@ -845,6 +894,12 @@ static void what_cannot_be_sent_again_is_told(void **state)
     assert_string_equal(complained, "--ca-file is only for a URL with https\n");
     assert_int_equal(RUN("replay", "--to", "https://127.0.0.1:9", "--ca-file", "/nowhere/ca.pem", file), 1);
     assert_string_equal(complained, "--ca-file: /nowhere/ca.pem cannot be read: No such file or directory\n");
+    assert_int_equal(RUN("replay", "--to", "https://127.0.0.1:9", "--ca-file", folder, file), 1);
+    assert_non_null(strstr(complained, " cannot be read: Is a directory\n"));
+    assert_int_equal(RUN("replay", "--to", "https://127.0.0.1:9", "--ca-file", "/dev/null", file), 1);
+    assert_string_equal(complained, "--ca-file: /dev/null is not a regular file\n");
+    assert_int_equal(RUN("replay", "--to", "https://127.0.0.1:9", "--ca-file", file, file), 1);
+    assert_non_null(strstr(complained, "skip.log holds no PEM certificate\n"));
     assert_int_equal(RUN("replay", "--to", "http://127.0.0.1:1", put("replay.log", LINE("1", "01", ANSWERED("x")))), 1);
     assert_non_null(strstr(said, "failed    req_1 /v1/chat/completions: "));
 }
@@ -891,6 +946,8 @@ int main(void)
         cmocka_unit_test(long_runs_are_seen_twice),
         cmocka_unit_test(files_are_put_in_order),
         cmocka_unit_test(files_of_several_runs_are_put_in_order),
+        cmocka_unit_test(files_without_a_place_are_no_hindrance),
+        cmocka_unit_test(any_order_of_names_is_one_order_of_files),
         cmocka_unit_test(what_is_written_meanwhile_is_not_read),
         cmocka_unit_test(neither_is_it_of_a_file_that_is_standard_input),
         cmocka_unit_test(half_a_line_is_waited_for_a_moment),
