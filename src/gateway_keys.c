@@ -3,7 +3,8 @@
  * change is a new keyring, put where the workers find it; requests that began with the old one end with it.
  *
  * Half a file may be good YAML that lacks half of the keys, so what changed is read when it has been still for some
- * looks. What cannot be read is tried again at each look, and said once.
+ * looks: for one, when it is another file, which is finished as a rule before it is put there. What cannot be read is
+ * tried again at each look, and said once.
  */
 #include "gateway_keys.h"
 
@@ -15,15 +16,16 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#define LOOK_MS 1000
-#define STILL_LOOKS 3
+#define LOOK_MS 500
+#define STILL_LOOKS 6
+#define STILL_LOOKS_OF_ANOTHER 1
 
 struct gateway_keys {
     struct flow_shared *shared;
     char *path;                 /* NULL: no file */
     uv_timer_t timer;
     struct stat seen;           /* all zero: it is not there */
-    unsigned still;             /* looks since it changed */
+    unsigned still, wanted;     /* looks since it changed; how many of them before it is read */
     bool due;                   /* it is to be read */
     int said;                   /* why it could not be, and that was told */
 };
@@ -153,10 +155,11 @@ static void look(uv_timer_t *timer)
 
     stat_file(keys->path, &now);
     if (!is_same(&now, &keys->seen)) {
+        keys->wanted = now.st_ino == keys->seen.st_ino ? STILL_LOOKS : STILL_LOOKS_OF_ANOTHER;
         keys->seen = now;
         keys->still = 0;
         keys->due = true;
-    } else if (keys->due && (keys->still >= STILL_LOOKS || ++keys->still == STILL_LOOKS)) {
+    } else if (keys->due && (keys->still >= keys->wanted || ++keys->still == keys->wanted)) {
         load(keys, false);
     }
 }

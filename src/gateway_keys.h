@@ -11,8 +11,9 @@ struct gateway_keys;
 /* Read the keys file, if the configuration names one, and give SHARED its first keyring. A file that is not there is
  * said and looked for again; one with errors is said too, and CONFIG_E_BAD. */
 int gateway_keys_new(struct flow_shared *shared, struct gateway_keys **ret);
-/* Look after the file on LOOP, each second; keeps no loop alive. What changed is read when it has not moved for three
- * seconds; one that cannot be read, or has gone, is said once and tried again at each look. */
+/* Look after the file on LOOP, twice a second; keeps no loop alive. A file in its place is read at the second look, one
+ * that was written to when it has not moved for three seconds; one that cannot be read, or has gone, is said once and
+ * tried again at each look. */
 void gateway_keys_watch(struct gateway_keys *keys, uv_loop_t *loop);
 /* Read it now, finished or not: a bad one is said, and the old keys stay. */
 void gateway_keys_reload(struct gateway_keys *keys);
