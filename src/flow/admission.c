@@ -39,21 +39,6 @@ bool admission_scopes(const struct exchange *x, struct scope *scopes[SCOPE_KINDS
     return any;
 }
 
-/* Who takes turns with others: a key without a team is one of its own. */
-static struct bytes team_of(const struct exchange *x)
-{
-    if (!x->key)
-        return BYTES_NONE;
-    return x->key->team.size ? x->key->team : x->key->name;
-}
-
-static uint32_t weight_of(const struct exchange *x)
-{
-    uint32_t team = x->key ? keyring_place(x->keyring, x->key).team : KEYRING_NO_TEAM;
-
-    return team == KEYRING_NO_TEAM ? 1 : x->flow->config->teams[team].weight;
-}
-
 struct admission *admission_new(struct exchange *x, const struct config_backend *backend)
 {
     struct flow *flow = x->flow;
@@ -67,11 +52,8 @@ struct admission *admission_new(struct exchange *x, const struct config_backend 
     if (!any)
         return NULL;
     admission = alloc_bytes(sizeof(*admission));
-    *admission = (struct admission){.flow = flow, .x = x, .team = team_of(x), .weight = weight_of(x)};
+    *admission = (struct admission){.flow = flow, .x = x};
     memcpy(admission->scopes, scopes, sizeof(scopes));
-    admission->has_key = x->key != NULL;
-    if (x->key)
-        memcpy(admission->key, x->key->digest, sizeof(admission->key));
     admission_set_backend(admission, backend);
     list_init(&admission->waiting);
     if (scopes[SCOPE_OF_MODEL])
@@ -96,6 +78,22 @@ struct queue *admission_queue(const struct admission *admission, enum scope_kind
     if (kind == SCOPE_OF_BACKEND && admission->backend)
         return admission->flow->shared->backend_queues[admission->backend->index];
     return NULL;
+}
+
+/* Who takes turns with others: a key without a team is one of its own. */
+void admission_introduce(struct admission *admission, struct exchange *x)
+{
+    const struct config_key *key = x->key;
+    uint32_t team = key ? keyring_place(x->keyring, key).team : KEYRING_NO_TEAM;
+
+    if (admission->weight)
+        return;
+    admission->weight = team == KEYRING_NO_TEAM ? 1 : x->flow->config->teams[team].weight;
+    admission->has_key = key != NULL;
+    if (!key)
+        return;
+    admission->team = arena_copy(&x->question->arena, key->team.size ? key->team : key->name);
+    memcpy(admission->key, key->digest, sizeof(admission->key));
 }
 
 /* --- taking --- */

@@ -33,10 +33,11 @@ struct admission {
     int result;
     struct refusal refusal;
 
+    /* As whom it waits: see admission_introduce(). */
     bool has_key;
     uint8_t key[DIGEST_SIZE];   /* its digest */
-    struct bytes team;          /* among those who wait; in the question's arena when it may wait later on */
-    uint32_t weight;
+    struct bytes team;          /* in the question's arena */
+    uint32_t weight;            /* 0: it was not introduced */
     struct waiter waiter;
     bool has_turn;
     uint64_t since_ms;          /* since when it waits, whichever queue it waits in */
@@ -49,6 +50,8 @@ struct admission {
 bool admission_scopes(const struct exchange *x, struct scope *scopes[SCOPE_KINDS]);
 /* The limits that X's request is under; NULL: none. */
 struct admission *admission_new(struct exchange *x, const struct config_backend *backend);
+/* Before it may wait, and while X is there: who it is. Twice is fine. */
+void admission_introduce(struct admission *admission, struct exchange *x);
 /* Try to take. True: decided, see `result`; else X is resumed when it is. */
 bool admission_try(struct admission *admission);
 /* The place among BACKEND's is wanted instead of the one before; nothing is taken at this time. */

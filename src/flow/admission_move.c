@@ -1,7 +1,7 @@
 /*
  * Another backend is to be asked than the one whose place was taken: that place is given back, and one at the other
  * backend is asked for, in Redis where Redis counts. Where there is a queue in front of it the flight waits, as a
- * request would that came there first; but for the time that this takes its client notices nothing.
+ * request would that came there first.
  */
 #include "flow/patience.h"
 

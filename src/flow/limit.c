@@ -89,6 +89,7 @@ static void on_turn(void *data)
 static enum verdict wait_in(struct exchange *x, struct queue *queue)
 {
     x->backend_tried = 0;
+    admission_introduce(x->admission, x);
     if (!patience_wait(x->admission, queue, on_turn, x))
         return refuse_waiting(x, "So many requests are waiting already that no more can. Please try again later.");
     return STEP_WAIT;
@@ -242,7 +243,7 @@ void limit_begin(struct exchange *x)
                             : x->memory.outcome == MEMORY_JOIN ? policy->charge_joined
                                                                : true;
     if (x->candidate_count > 1 && !remembered)
-        admission->team = arena_copy(&x->question->arena, admission->team);
+        admission_introduce(admission, x); /* it may wait when X has gone */
     admission->want.requests = 1;
     admission->want.placeless = remembered;
     if (admission->whole_cost && x->endpoint->kind == ENDPOINT_CHAT && x->question->request.doc) {

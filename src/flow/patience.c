@@ -96,8 +96,7 @@ static void stop_waiting(struct admission *admission)
 {
     uint64_t now = clock_ms();
 
-    if (admission->waiter.queue)
-        admission->left_ms = admission->waiter.until_ms > now ? admission->waiter.until_ms - now : 0;
+    admission->left_ms = admission->waiter.until_ms > now ? admission->waiter.until_ms - now : 0;
     list_remove(&admission->waiting);
 }
 
@@ -132,6 +131,8 @@ void patience_take(struct admission *admission)
 
 void patience_leave(struct admission *admission)
 {
+    if (!admission->waiter.queue)
+        return;
     stop_waiting(admission);
     queue_leave(&admission->waiter);
 }
