@@ -34,6 +34,24 @@ struct asked {
 static struct redis_server server = {.socket = -1};
 static uv_loop_t loop;
 
+static int stage_begin(void **state)
+{
+    signal(SIGPIPE, SIG_IGN);
+    uv_loop_init(&loop);
+    if (!redis_server_start(&server)) {
+        print_error("redis-server is needed: sh deploy/install-dependencies.sh test\n");
+        return -1;
+    }
+    return 0;
+}
+
+static int stage_end(void **state)
+{
+    uv_run(&loop, UV_RUN_DEFAULT);
+    redis_server_deinit(&server);
+    return uv_loop_close(&loop);
+}
+
 static void gate_news(void *data, enum shared_news news, struct bytes words)
 {
     struct gate *gate = data;

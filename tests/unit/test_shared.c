@@ -12,24 +12,6 @@
 
 static struct gate a, b;
 
-static int begin(void **state)
-{
-    signal(SIGPIPE, SIG_IGN);
-    uv_loop_init(&loop);
-    if (!redis_server_start(&server)) {
-        print_error("redis-server is needed: sh deploy/install-dependencies.sh test\n");
-        return -1;
-    }
-    return 0;
-}
-
-static int end(void **state)
-{
-    uv_run(&loop, UV_RUN_DEFAULT);
-    redis_server_deinit(&server);
-    return uv_loop_close(&loop);
-}
-
 static int open_with(uint32_t deadline_ms)
 {
     if (!server.pid)
@@ -547,5 +529,5 @@ int main(void)
         cmocka_unit_test(months_begin_on_their_day),
     };
 
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, stage_begin, stage_end);
 }

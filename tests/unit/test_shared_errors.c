@@ -10,24 +10,6 @@
 
 static struct gate gate;
 
-static int begin(void **state)
-{
-    signal(SIGPIPE, SIG_IGN);
-    uv_loop_init(&loop);
-    if (!redis_server_start(&server)) {
-        print_error("redis-server is needed: sh deploy/install-dependencies.sh test\n");
-        return -1;
-    }
-    return 0;
-}
-
-static int end(void **state)
-{
-    uv_run(&loop, UV_RUN_DEFAULT);
-    redis_server_deinit(&server);
-    return uv_loop_close(&loop);
-}
-
 /* What one test did to the server is none of the next one's. */
 static int open_one(void **state)
 {
@@ -47,7 +29,7 @@ static int close_one(void **state)
 
 static int begin_and_stop(void **state)
 {
-    int r = begin(state);
+    int r = stage_begin(state);
 
     redis_server_kill(&server);
     return r;
@@ -404,5 +386,5 @@ int main(void)
         cmocka_unit_test(words_are_fit_for_a_log),
     };
 
-    return cmocka_run_group_tests(tests, begin_and_stop, end);
+    return cmocka_run_group_tests(tests, begin_and_stop, stage_end);
 }

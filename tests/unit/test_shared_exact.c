@@ -250,22 +250,14 @@ static void what_the_dead_held_comes_back(void **state)
 
 static int begin(void **state)
 {
-    signal(SIGPIPE, SIG_IGN);
     board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    uv_loop_init(&loop);
-    if (!redis_server_start(&server)) {
-        print_error("redis-server is needed: sh deploy/install-dependencies.sh test\n");
-        return -1;
-    }
-    return board == MAP_FAILED;
+    return board == MAP_FAILED ? -1 : stage_begin(state);
 }
 
 static int end(void **state)
 {
-    uv_run(&loop, UV_RUN_DEFAULT);
-    redis_server_deinit(&server);
     munmap(board, sizeof(*board));
-    return uv_loop_close(&loop);
+    return stage_end(state);
 }
 
 int main(void)

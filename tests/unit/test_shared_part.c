@@ -8,24 +8,6 @@
 
 static struct gate gate;
 
-static int begin(void **state)
-{
-    signal(SIGPIPE, SIG_IGN);
-    uv_loop_init(&loop);
-    if (!redis_server_start(&server)) {
-        print_error("redis-server is needed: sh deploy/install-dependencies.sh test\n");
-        return -1;
-    }
-    return 0;
-}
-
-static int end(void **state)
-{
-    uv_run(&loop, UV_RUN_DEFAULT);
-    redis_server_deinit(&server);
-    return uv_loop_close(&loop);
-}
-
 static int open_one(void **state)
 {
     if (!server.pid)
@@ -146,5 +128,5 @@ int main(void)
         TEST(alone),
     };
 
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, stage_begin, stage_end);
 }
